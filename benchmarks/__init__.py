@@ -1,0 +1,1 @@
+"""Measure: agreement with the reference, accuracy, speed."""

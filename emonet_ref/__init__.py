@@ -1,0 +1,1 @@
+"""What is true of EmoNet: its contract, its network, its weights, and faces to try it on."""

@@ -1,0 +1,1 @@
+"""Make artifacts: ONNX models in three precisions, and TensorRT engines."""

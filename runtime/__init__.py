@@ -1,0 +1,1 @@
+"""Run any artifact: NumPy in, NumPy out; torch is not needed."""
