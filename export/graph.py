@@ -1,0 +1,89 @@
+"""Reading and changing an ONNX graph: the few operations every rewrite is made of."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, numpy_helper
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """An ONNX model with its constants and consumers at hand; changes go to the model itself."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.proto = model.graph
+        self._tensors = {tensor.name: tensor for tensor in self.proto.initializer}
+
+    @property
+    def nodes(self) -> list[NodeProto]:
+        """The nodes, in topological order; a copy, so that nodes may be removed in a loop."""
+        return list(self.proto.node)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the graph's outputs, in order."""
+        return [output.name for output in self.proto.output]
+
+    def consumers(self) -> dict[str, list[NodeProto]]:
+        """Return the nodes that read each tensor."""
+        readers: dict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.proto.node:
+            for name in node.input:
+                readers[name].append(node)
+        return readers
+
+    def producers(self) -> dict[str, NodeProto]:
+        """Return the node that writes each tensor."""
+        return {name: node for node in self.proto.node for name in node.output}
+
+    def is_constant(self, name: str) -> bool:
+        """Tell whether a tensor is an initializer."""
+        return name in self._tensors
+
+    def constant(self, name: str) -> NDArray[Any]:
+        """Return an initializer's values."""
+        return numpy_helper.to_array(self._tensors[name])
+
+    def set_constant(self, name: str, values: NDArray[Any]) -> str:
+        """Add or replace an initializer, C-contiguous; returns its name."""
+        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        if name in self._tensors:
+            self._tensors[name].CopyFrom(tensor)
+        else:
+            self.proto.initializer.append(tensor)
+            self._tensors[name] = self.proto.initializer[-1]
+        return name
+
+    def replace(self, old: NodeProto, new: Iterable[NodeProto]) -> None:
+        """Put nodes where ``old`` stood, so that the order stays topological."""
+        position = list(self.proto.node).index(old)
+        self.proto.node.remove(old)
+        for offset, node in enumerate(new):
+            self.proto.node.insert(position + offset, node)
+
+    def redirect(self, old: str, new: str) -> None:
+        """Make every reader of the tensor ``old`` read ``new`` instead."""
+        for node in self.proto.node:
+            for i, name in enumerate(node.input):
+                if name == old:
+                    node.input[i] = new
+
+    def prune(self) -> None:
+        """Remove nodes and initializers that no output depends on, and stale shape notes."""
+        needed = set(self.output_names)
+        for node in reversed(self.nodes):
+            if needed.isdisjoint(node.output):
+                self.proto.node.remove(node)
+            else:
+                needed.update(node.input)
+        for tensor in list(self.proto.initializer):
+            if tensor.name not in needed:
+                self.proto.initializer.remove(tensor)
+        self._tensors = {tensor.name: tensor for tensor in self.proto.initializer}
+        del self.proto.value_info[:]

@@ -1,0 +1,105 @@
+"""Exact rewrites of the exported graph: fewer operations, the same function."""
+
+from collections import Counter
+
+import numpy as np
+import onnx
+from onnx import NodeProto
+
+from emonet_deploy.export.graph import Graph
+
+__all__ = ["fold_batchnorm", "name_nodes", "strip"]
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def name_nodes(model: onnx.ModelProto) -> None:
+    """Name nodes and tensors after the modules they come from, such as ``m0.b1_4.conv1``.
+
+    Layers keep the names of their weights in the checkpoint, so that reports on layers can be
+    read; the rest are called by module and operator, with a number where there are several.
+    """
+    graph = Graph(model)
+    seen: Counter[str] = Counter()
+    renamed: dict[str, str] = {}
+    keep = set(graph.output_names)
+    for node in graph.nodes:
+        name = _module_name(graph, node)
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        for i, tensor in enumerate(node.input):
+            node.input[i] = renamed.get(tensor, tensor)
+        for i, tensor in enumerate(node.output):
+            if tensor not in keep:
+                renamed[tensor] = node.name if i == 0 else f"{node.name}.{i}"
+                node.output[i] = renamed[tensor]
+
+
+def _module_name(graph: Graph, node: NodeProto) -> str:
+    if node.op_type in {"Conv", "Gemm"} and graph.is_constant(node.input[1]):
+        return node.input[1].removesuffix(".weight")
+    # The note is a list of scopes from the outermost in; the last one is the operator's own.
+    scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "['']")
+    module = ([""] + scopes.strip("[]").replace("'", "").split(", "))[-2]
+    if node.op_type == "BatchNormalization":
+        return module
+    return f"{module}.{node.op_type.lower()}".lstrip(".")
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Drop what the exporter notes for debugging: stack traces, paths, scopes, inferred shapes."""
+    graph = model.graph
+    graph.doc_string = model.doc_string = ""
+    del graph.value_info[:]
+    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        del item.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+
+
+def fold_batchnorm(model: onnx.ModelProto) -> None:
+    """Fold each BatchNormalization into the convolution or linear layer that feeds it alone.
+
+    Computed in float64: ``w' = w * s``, ``b' = (b - mean) * s + shift``, with
+    ``s = scale / sqrt(variance + eps)``. One that follows anything else stays.
+    """
+    graph = Graph(model)
+    producers, consumers = graph.producers(), graph.consumers()
+    for norm in graph.nodes:
+        if norm.op_type != "BatchNormalization":
+            continue
+        layer = producers.get(norm.input[0])
+        if layer is None or layer.op_type not in {"Conv", "Gemm"}:
+            continue
+        if len(consumers[norm.input[0]]) > 1 or norm.input[0] in graph.output_names:
+            continue
+        scale, shift = batchnorm_affine(graph, norm)
+        weight = graph.constant(layer.input[1])
+        bias = graph.constant(layer.input[2]) if len(layer.input) > 2 else np.zeros(len(weight))
+        transposed = any(a.name == "transB" and a.i == 1 for a in layer.attribute)
+        if layer.op_type == "Gemm" and not transposed:
+            continue
+        per_output = scale.reshape(-1, *[1] * (weight.ndim - 1))
+        graph.set_constant(layer.input[1], (weight * per_output).astype(weight.dtype))
+        folded = graph.set_constant(
+            f"{layer.name}.bias", (bias * scale + shift).astype(weight.dtype)
+        )
+        if len(layer.input) > 2:
+            layer.input[2] = folded
+        else:
+            layer.input.append(folded)
+        layer.output[0] = norm.output[0]
+        graph.proto.node.remove(norm)
+    graph.prune()
+
+
+def batchnorm_affine(
+    graph: Graph, norm: NodeProto
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
+    """Return a BatchNormalization's scale and shift for each channel, in float64."""
+    scale, shift, mean, variance = (
+        graph.constant(name).astype(np.float64) for name in norm.input[1:5]
+    )
+    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+    scale = scale / np.sqrt(variance + epsilon)
+    return scale, shift - mean * scale

@@ -1,0 +1,117 @@
+"""From the PyTorch reference to an ONNX file."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import onnx
+import torch
+
+from emonet_deploy.emonet_ref.contract import INPUT_NAME, INPUT_SIZE, TENSOR_OUTPUTS
+from emonet_deploy.emonet_ref.files import atomic_write
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.errors import ExportError
+from emonet_deploy.export.rewrite import fold_batchnorm, name_nodes, strip
+from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, tensors_of
+
+__all__ = ["OPSET", "export_onnx", "save_model"]
+
+OPSET: Final = 18
+
+
+def export_onnx(
+    model: EmoNet,
+    path: str | os.PathLike[str],
+    checkpoint: str,
+    parent_sha256: str | None = None,
+) -> Path:
+    """Write a float32 ONNX model with the contract's names, types and a dynamic batch.
+
+    Args:
+        model: the reference; left as it is.
+        path: where to write; an older file there is replaced.
+        checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
+        parent_sha256: SHA-256 of the checkpoint file.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ExportError: the export or the check of the result failed, or it cannot be written.
+    """
+    inputs, outputs = tensors_of(model.nclass, "tensor")
+    info = ModelInfo(
+        nclass=model.nclass,
+        checkpoint=checkpoint,
+        inputs=inputs,
+        outputs=outputs,
+        parent_sha256=parent_sha256,
+        tools={"torch": torch.__version__, "onnx": onnx.__version__},
+    )
+    return save_model(to_model(model), path, info)
+
+
+def to_model(model: EmoNet) -> onnx.ModelProto:
+    """Return the reference as an ONNX model in memory, BatchNorms folded where they can be."""
+    example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
+    was_training = model.training
+    model.eval()
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=list(TENSOR_OUTPUTS),
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter lets errors of many kinds through
+        raise ExportError(f"PyTorch could not export the model: {error}") from error
+    finally:
+        model.train(was_training)
+    if program is None:
+        raise ExportError("PyTorch's exporter returned nothing; try the tested version of torch")
+    exported: onnx.ModelProto = program.model_proto
+    name_nodes(exported)
+    strip(exported)
+    fold_batchnorm(exported)
+    return exported
+
+
+def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], info: ModelInfo) -> Path:
+    """Check a model, embed its record and write it, all or nothing.
+
+    Raises:
+        ExportError: the model is not valid ONNX, or the file cannot be written.
+    """
+    path = Path(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    model.producer_name, model.producer_version = "emonet-deploy", info.toolkit
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+    with atomic_write(path, ExportError) as temporary:
+        onnx.save(model, temporary)
+    return path
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes on packages it does not need off the user's screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

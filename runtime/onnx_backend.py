@@ -1,0 +1,94 @@
+"""ONNX models on ONNX Runtime, on the CPU or on CUDA."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime as ort
+
+from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.runtime.artifact import METADATA_KEY, parse_info
+from emonet_deploy.runtime.devices import cuda_device_count
+from emonet_deploy.runtime.session import Array, Backend, Device, Session
+
+__all__ = ["OnnxSession"]
+
+_QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
+
+
+class OnnxSession(Session):
+    """An ONNX model of this toolkit on ONNX Runtime."""
+
+    backend: ClassVar[Backend] = "onnx"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        """Load a model; see ``load_session`` for the arguments and what is raised."""
+        path = Path(path)
+        if not path.is_file():
+            raise ArtifactError(f"no ONNX model at {path}; `emonet export` makes one")
+        options = ort.SessionOptions()
+        options.log_severity_level = _QUIET
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        with _translated(path):
+            self._session = ort.InferenceSession(path, options, providers=_providers(device))
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
+        info = parse_info(metadata[METADATA_KEY], path)
+        provider = self._session.get_providers()[0]
+        if device == "cuda" and provider != "CUDAExecutionProvider":
+            raise BackendError(
+                "ONNX Runtime could not start CUDA and would have used the CPU; "
+                "`emonet doctor` says what is missing"
+            )
+        super().__init__(
+            info, provider=provider, device="cuda" if provider.startswith("CUDA") else "cpu"
+        )
+        self._names = [output.name for output in info.outputs]
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        try:
+            images = np.ascontiguousarray(images)
+            results = self._session.run(self._names, {self.info.inputs[0].name: images})
+        except Exception as error:  # ONNX Runtime's exceptions share no base
+            raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        return dict(zip(self._names, results, strict=True))
+
+
+def _providers(device: Device) -> list[str]:
+    if device == "cpu" or (device == "auto" and not cuda_device_count()):
+        return ["CPUExecutionProvider"]
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device == "cuda" and not (available and cuda_device_count()):
+        raise BackendError(
+            "no CUDA device that ONNX Runtime can use; use --device cpu, or see `emonet doctor`"
+        )
+    if not available:
+        return ["CPUExecutionProvider"]
+    ort.preload_dlls()
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's exceptions share no base
+        raise ArtifactError(
+            f"ONNX Runtime cannot load {path}: it is damaged or not an ONNX model "
+            f"({_first_line(error)}); make it again with `emonet export`"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
