@@ -121,6 +121,7 @@ class EmoNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> EmoNetOutput:
+        """Run crops N x 3 x 256 x 256, RGB in [0, 1]."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(self.conv2(x), 2)
         x = self.conv4(self.conv3(x))

@@ -40,7 +40,7 @@ def _module_name(graph: Graph, node: NodeProto) -> str:
         return node.input[1].removesuffix(".weight")
     # The note is a list of scopes from the outermost in; the last one is the operator's own.
     scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "['']")
-    module = ([""] + scopes.strip("[]").replace("'", "").split(", "))[-2]
+    module = ["", *scopes.strip("[]").replace("'", "").split(", ")][-2]
     if node.op_type == "BatchNormalization":
         return module
     return f"{module}.{node.op_type.lower()}".lstrip(".")
