@@ -5,7 +5,7 @@ valence and arousal levels from faces in naturalistic conditions", Nature Machin
 42-50, 2021, and the authors' public repository.
 """
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 __all__ = [
@@ -14,10 +14,11 @@ __all__ = [
     "IMAGE_OUTPUTS",
     "INPUT_NAME",
     "INPUT_SIZE",
+    "METRIC_NAMES",
     "NUM_LANDMARKS",
     "PUBLISHED",
     "TENSOR_OUTPUTS",
-    "PublishedAccuracy",
+    "Accuracy",
     "Regression",
 ]
 
@@ -42,31 +43,50 @@ CLASS_NAMES: Final[dict[int, tuple[str, ...]]] = {
     8: ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt"),
 }
 
+METRIC_NAMES: Final = (
+    "expression ACC",
+    *(
+        f"{axis} {metric}"
+        for axis in ("valence", "arousal")
+        for metric in ("CCC", "PCC", "RMSE", "SAGR")
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Regression:
     """Agreement of a continuous prediction in [-1, 1] with its truth, as the paper reports it."""
 
-    CCC: float
-    PCC: float
+    CCC: float | None
+    """None where it is undefined: truth or prediction is constant."""
+    PCC: float | None
+    """None where it is undefined: truth or prediction is constant."""
     RMSE: float
     SAGR: float
 
 
 @dataclass(frozen=True)
-class PublishedAccuracy:
-    """A row of the paper's table: cleaned AffectNet test set, with test-time flip."""
+class Accuracy:
+    """A row of the paper's table."""
 
-    ACC: float
+    ACC: float | None
+    """None where no sample has a class."""
     valence: Regression
     arousal: Regression
 
+    def by_name(self) -> dict[str, float | None]:
+        """Return the nine metrics under the names of ``METRIC_NAMES``, in that order."""
+        return dict(
+            zip(
+                METRIC_NAMES,
+                (self.ACC, *astuple(self.valence), *astuple(self.arousal)),
+                strict=True,
+            )
+        )
 
-PUBLISHED: Final[dict[int, PublishedAccuracy]] = {
-    5: PublishedAccuracy(
-        0.82, Regression(0.90, 0.90, 0.24, 0.85), Regression(0.80, 0.80, 0.24, 0.79)
-    ),
-    8: PublishedAccuracy(
-        0.75, Regression(0.82, 0.82, 0.29, 0.84), Regression(0.75, 0.75, 0.27, 0.80)
-    ),
+
+PUBLISHED: Final[dict[int, Accuracy]] = {
+    5: Accuracy(0.82, Regression(0.90, 0.90, 0.24, 0.85), Regression(0.80, 0.80, 0.24, 0.79)),
+    8: Accuracy(0.75, Regression(0.82, 0.82, 0.29, 0.84), Regression(0.75, 0.75, 0.27, 0.80)),
 }
+"""By number of classes: cleaned AffectNet test set, with test-time flip."""
