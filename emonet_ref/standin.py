@@ -1,0 +1,138 @@
+"""A checkpoint anyone can make: EmoNet with random weights, brought into a working range.
+
+The authors' weights may not be redistributed, so tests and first runs need another checkpoint.
+The stand-in has the architecture, the size and the cost of the real one, and its outputs vary from
+face to face, but **its predictions mean nothing**. Nothing in it is tuned to be easy to quantise;
+random weights lose more to low precision than trained ones do.
+
+Recipe, revision ``REVISION``:
+
+1. Every weight is drawn from its own NumPy generator, seeded by the seed and the weight's name:
+   convolutions and linear layers from He's normal distribution (He et al., "Delving deep into
+   rectifiers", 2015), norms at weight 1 and bias 0, other biases 0.
+2. One pass over 24 procedural faces, in which every BatchNorm normalises by, and keeps, the mean
+   and variance of its own input.
+3. The rows of the last linear layer are scaled and shifted so that over these faces each logit
+   has mean 0 and standard deviation 1, valence and arousal mean 0 and standard deviation 0.5.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from emonet_deploy.emonet_ref.cache import cache_dir
+from emonet_deploy.emonet_ref.faces import STANDIN_SEED, crops, make_faces
+from emonet_deploy.emonet_ref.files import atomic_write
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.errors import CheckpointError
+
+__all__ = ["make_standin", "standin_path"]
+
+REVISION: Final = 1
+"""Part of the cached file's name. Raise it when the recipe, or the faces, change."""
+
+FACES: Final = 24
+LOGIT_SPREAD: Final = 1.0
+EMOTION_SPREAD: Final = 0.5
+
+
+def make_standin(nclass: int = 8, seed: int = 0) -> EmoNet:
+    """Make the stand-in: about 20 s and 2.5 GB of memory on two cores. See ``standin_path``.
+
+    Args:
+        nclass: 5 or 8.
+        seed: of the weights; the faces are the same for every seed.
+
+    Returns:
+        The model in eval mode, float32, on the CPU, with gradients off.
+
+    Raises:
+        ValueError: ``nclass`` is neither 5 nor 8.
+    """
+    model = EmoNet(nclass).requires_grad_(False)
+    model.load_state_dict(_random_state(model, seed))
+    images = torch.from_numpy(crops(make_faces(FACES, STANDIN_SEED)))
+    with torch.no_grad():
+        _calibrate(model, images.permute(0, 3, 1, 2).float() / 255)
+    return model.eval()
+
+
+def standin_path(nclass: int = 8, seed: int = 0) -> Path:
+    """Return the cached stand-in's checkpoint, a plain state dict; make it when it is absent.
+
+    Raises:
+        CheckpointError: the cache folder cannot be written.
+        ValueError: ``nclass`` is neither 5 nor 8.
+    """
+    path = cache_dir() / f"standin_{nclass}_seed{seed}_r{REVISION}.pth"
+    if not path.is_file():
+        state = make_standin(nclass, seed).state_dict()
+        with atomic_write(path, CheckpointError) as temporary:
+            torch.save(dict(state), temporary)
+    return path
+
+
+def _random_state(model: EmoNet, seed: int) -> dict[str, Tensor]:
+    """Draw He-initialised values for every convolution and linear weight; the rest is at rest."""
+    state = {}
+    for key, tensor in model.state_dict().items():
+        if tensor.ndim >= 2:
+            digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+            rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))
+            he = np.sqrt(2 / tensor[0].numel())
+            state[key] = torch.from_numpy(rng.normal(0, he, tensor.shape)).float()
+        else:
+            at_one = key.endswith((".weight", ".running_var"))
+            state[key] = torch.full_like(tensor, 1 if at_one else 0)
+    return state
+
+
+def _calibrate(model: EmoNet, images: Tensor) -> None:
+    """Set the norms' statistics and the last layer from one batch of faces, in place."""
+    last = model.emo_fc_2[3]
+    assert isinstance(last, nn.Linear)
+    features: list[Tensor] = []
+    hooks = [last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))]
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            hooks.append(norm.register_forward_pre_hook(_measure))
+    try:
+        model.eval()(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    values = last(features[0]).double()
+    spread = torch.full((model.nclass + 2,), LOGIT_SPREAD, dtype=torch.float64)
+    spread[-2:] = EMOTION_SPREAD
+    gain = spread / values.std(0, correction=0)
+    gain = _rounded(gain, gain)
+    last.weight.mul_(gain[:, None])
+    last.bias.copy_(_rounded(-values.mean(0) * gain, spread))
+
+
+def _measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Set a norm's statistics to those of its input, just before it uses them."""
+    assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    x = inputs[0]
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    mean = x.mean(axes, dtype=torch.float64)
+    norms = torch.linalg.vector_norm(x, 2, axes, dtype=torch.float64)
+    variance = norms.square() * x.shape[1] / x.numel() - mean.square()
+    norm.running_mean = _rounded(mean, variance.sqrt()).float()
+    norm.running_var = _rounded(variance, variance).float()
+
+
+def _rounded(values: Tensor, scale: Tensor) -> Tensor:
+    """Round to a power of two between 1/128 and 1/64 of ``scale``.
+
+    Machines sum in different orders, so statistics differ in the seventh digit from one to the
+    next. Rounding this coarsely, before the next layer sees them, makes nearly every machine
+    arrive at the same file, bit for bit; the norms are then off by under 1%, which is harmless.
+    """
+    step = torch.exp2(torch.floor(torch.log2(scale)) - 6)
+    return torch.round(values / step) * step
