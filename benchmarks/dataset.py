@@ -7,6 +7,7 @@ from pathlib import Path, PurePath
 from typing import Final, SupportsFloat, SupportsIndex
 
 import numpy as np
+
 from emonet_deploy.benchmarks.metrics import Labels
 from emonet_deploy.emonet_ref.contract import CLASS_NAMES
 from emonet_deploy.errors import DatasetError

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from emonet_deploy.emonet_ref.contract import METRIC_NAMES, Accuracy, Regression
 from emonet_deploy.errors import InputError
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "NO_EXPRESSION",

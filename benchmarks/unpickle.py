@@ -14,8 +14,9 @@ from math import prod
 from typing import Any, SupportsIndex
 
 import numpy as np
-from emonet_deploy.errors import DatasetError
 from numpy.typing import DTypeLike, NDArray
+
+from emonet_deploy.errors import DatasetError
 
 __all__ = ["load_pickle"]
 

@@ -137,7 +137,9 @@ def _action(expression: int, valence: float, arousal: float) -> Action:
 def _depth(points: Points) -> Points:
     x, y = points[:, 0], points[:, 1]
     skull = 0.8 * np.sqrt(np.clip(1.0 - x**2 / 1.15, 0.0, None))
-    nose = 0.35 * np.exp(-((x / 0.16) ** 2)) * np.clip(y / 0.6, 0, 1) * np.clip((0.9 - y) / 0.3, 0, 1)
+    nose = (
+        0.35 * np.exp(-((x / 0.16) ** 2)) * np.clip(y / 0.6, 0, 1) * np.clip((0.9 - y) / 0.3, 0, 1)
+    )
     return np.asarray(skull + nose, np.float64)
 
 

@@ -332,7 +332,8 @@ def _smooth(points: Points, closed: bool = False) -> Points:
     before, start, end, after = (padded[i : len(padded) - 3 + i, None] for i in range(4))
     t = np.linspace(0, 1, 4, endpoint=False)[None, :, None]
     curve = start + 0.5 * t * (
-        end - before
+        end
+        - before
         + t * (2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before))
     )
     curve = curve.reshape(-1, 2)

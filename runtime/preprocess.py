@@ -16,10 +16,11 @@ from typing import Final, Literal
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from emonet_deploy.emonet_ref.contract import INPUT_SIZE, NUM_LANDMARKS
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.picture_size import FORMATS, picture_size
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "MAX_PIXELS",

@@ -4,10 +4,11 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from emonet_deploy.benchmarks.unpickle import load_pickle
-from emonet_deploy.errors import DatasetError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from emonet_deploy.benchmarks.unpickle import load_pickle
+from emonet_deploy.errors import DatasetError
 
 PLAIN = {
     "list": [1, 2.5, "text", None, True, b"bytes", (1, 2), {3}, frozenset({4})],

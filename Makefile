@@ -1,0 +1,44 @@
+# Everything starts from a machine with Python 3.11 or newer; each target makes what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+# The editable install links file by file, so it is made anew when files come or go.
+FILES := $(sort $(wildcard *.py */*.py))
+INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
+
+.PHONY: help setup demo test test-slow test-gpu lint format clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(INSTALLED) ## Make the virtual environment in .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=23" "setuptools>=80"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--config-settings editable_mode=strict -e ".[export,dev]"
+	rm -f .venv/installed-* && touch $@
+
+demo: $(INSTALLED) ## From a stand-in checkpoint to a proven ONNX model, a prediction and a speed table
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-slow: $(INSTALLED) ## Run the tests that take minutes
+	$(BIN)/python -m pytest -q -m slow
+
+test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU, tensorrt and pycuda
+	$(BIN)/python -m pytest -q -m gpu -rs
+
+lint: $(INSTALLED) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p emonet_deploy
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and everything that was built
+	rm -rf .venv artifacts build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,29 @@
+#!/bin/sh
+# What `make demo` runs: the whole way from weights to a prediction, on weights anyone can make.
+set -eu
+out=artifacts/demo
+mkdir -p "$out"
+
+step() { printf '\n== %s\n$ %s\n' "$1" "$2"; sh -c "$2"; }
+
+step "1. A checkpoint: untrained stand-in weights, because the authors' may not be redistributed" \
+	"emonet checkpoint standin --nclass 8"
+step "2. To ONNX, and proof that it computes the same" \
+	"emonet export --nclass 8 --checkpoint standin --out $out"
+step "3. A real photograph of a face" \
+	"python -m emonet_deploy.benchmarks.photograph $out/face.png"
+step "4. What the model says of it (untrained weights: the words mean nothing, the path is real)" \
+	"emonet predict $out/face.png --model $out/emonet_8.fp32.onnx --json $out/prediction.json"
+step "5. How fast, and how equal" \
+	"emonet bench --engine torch,onnx --batch 1 --checkpoint standin --out $out --seconds 4 --n 16 --json $out/bench.json"
+
+cat <<END
+
+== Done
+Everything lies in $out: the ONNX model, the photograph, the prediction and the speed table.
+With the authors' weights (CC BY-NC-ND 4.0), the same model that the paper measured:
+    . .venv/bin/activate
+    emonet checkpoint fetch --nclass 8
+    emonet export --nclass 8
+    emonet predict YOUR_FACE_CROPS/
+END

@@ -1,0 +1,73 @@
+"""Memory and start-up of one artifact, measured in a process of its own.
+
+Run as ``python -m emonet_deploy.benchmarks.footprint FILE BATCH THREADS``; prints one JSON line.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from emonet_deploy.errors import BackendError
+
+__all__ = ["Footprint", "measure_footprint"]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a fresh process needs for the artifact.
+
+    Attributes:
+        peak_rss_mb: largest resident memory, in MiB; None where the system does not tell.
+        cold_start_ms: from the start of the imports to the first result.
+    """
+
+    peak_rss_mb: float | None
+    cold_start_ms: float
+
+
+def measure_footprint(path: str | os.PathLike[str], batch: int, threads: int | None) -> Footprint:
+    """Load an artifact in a new process, run it three times, and say what that took.
+
+    Raises:
+        BackendError: the process failed; the message carries its last line.
+    """
+    module = "emonet_deploy.benchmarks.footprint"
+    command = [sys.executable, "-m", module, os.fspath(path), str(batch), str(threads or 0)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BackendError(f"measuring the memory of {path} failed: {last}")
+    return Footprint(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def _main(path: Path, batch: int, threads: int) -> Footprint:
+    start = time.perf_counter()
+    import numpy as np
+
+    from emonet_deploy.runtime.session import load_session
+
+    with load_session(path, threads=threads or None) as session:
+        want = session.info.inputs[0]
+        images = np.zeros((batch, *(size or 1 for size in want.shape[1:])), want.dtype)
+        session.run(images)
+        cold_start_ms = (time.perf_counter() - start) * 1e3
+        session.run(images)
+        session.run(images)
+    return Footprint(_peak_rss_mb(), cold_start_ms)
+
+
+def _peak_rss_mb() -> float | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1024 if sys.platform != "darwin" else 1024 * 1024))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(_main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))))

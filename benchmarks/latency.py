@@ -1,0 +1,71 @@
+"""How long a call takes, with every candidate timed in turns within one run.
+
+Machines drift: clocks change, neighbours come and go. Timing candidates in turns lets each meet
+the same conditions, so ratios hold even where absolute figures do not.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+__all__ = ["Timing", "time_in_turns"]
+
+MIN_ROUNDS: Final = 5
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Durations of single calls, in milliseconds, warm-up not counted."""
+
+    samples: tuple[float, ...]
+
+    def percentile(self, q: float) -> float:
+        """Return the q-th percentile (0 to 100), in milliseconds."""
+        return float(np.percentile(self.samples, q))
+
+    @property
+    def median(self) -> float:
+        """Return the median, in milliseconds."""
+        return self.percentile(50)
+
+
+def time_in_turns(
+    calls: Mapping[Key, Callable[[], Any]],
+    warmup: float = 0.5,
+    seconds: float = 5.0,
+    clock: Callable[[], float] = time.perf_counter,
+    advance: Callable[[], None] = lambda: None,
+) -> dict[Key, Timing]:
+    """Time several calls in turns.
+
+    Args:
+        calls: what to time; each must return only when its work is done.
+        warmup: seconds for which each is called before anything counts, and at least twice.
+        seconds: measured time for each on average; at least five rounds are made.
+        clock: monotonic, in seconds.
+        advance: called after each round.
+    """
+    for call in calls.values():
+        end = clock() + warmup
+        call()
+        call()
+        while clock() < end:
+            call()
+    samples: dict[Key, list[float]] = {key: [] for key in calls}
+    spent, rounds = 0.0, 0
+    while rounds < MIN_ROUNDS or spent < seconds * len(calls):
+        # Going there and back lets no candidate always follow the same neighbour.
+        for key, call in list(calls.items())[:: 1 if rounds % 2 == 0 else -1]:
+            start = clock()
+            call()
+            duration = clock() - start
+            samples[key].append(duration * 1e3)
+            spent += duration
+        rounds += 1
+        advance()
+    return {key: Timing(tuple(values)) for key, values in samples.items()}

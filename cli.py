@@ -1,0 +1,352 @@
+"""The command line: parse, compose, print.
+
+Results go to standard output, progress and warnings to standard error. Exit codes: 0 good,
+1 error, 2 usage, 3 a parity or accuracy gate failed. Heavy imports live inside the commands, so
+that ``emonet --help`` starts at once.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from emonet_deploy import __version__
+from emonet_deploy.console import (
+    number,
+    print_parity,
+    print_table,
+    progress_bar,
+    say,
+    write_csv,
+    write_json,
+)
+from emonet_deploy.emonet_ref.contract import CLASS_NAMES
+from emonet_deploy.emonet_ref.extras import needs
+from emonet_deploy.errors import EmonetError, InputError, ParityError
+
+if TYPE_CHECKING:
+    from emonet_deploy.runtime.predictor import Prediction
+
+__all__ = ["app", "main"]
+
+ERROR, GATE_FAILED = 1, 3
+
+
+class _Commands(TyperGroup):
+    """The one place where errors become a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own context and result
+        try:
+            return super().invoke(ctx)
+        except EmonetError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            say(f"error: {error}")
+            raise typer.Exit(GATE_FAILED if isinstance(error, ParityError) else ERROR) from error
+        except KeyboardInterrupt as interrupt:
+            say("interrupted; nothing half-done was kept")
+            raise typer.Exit(130) from interrupt
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
+)
+checkpoint_app = typer.Typer(no_args_is_help=True, help="Get, check or make a checkpoint.")
+app.add_typer(checkpoint_app, name="checkpoint")
+
+NClass = Annotated[int, typer.Option("--nclass", help="Number of emotion classes: 5 or 8.")]
+CheckpointName = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint", help="original (cached, else fetched), standin, standin:SEED, or a file."
+    ),
+]
+Engines = Annotated[
+    str,
+    typer.Option("--engine", "--backend", help="torch, onnx, trt, trt-rtx; several with commas."),
+]
+Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads of one run.", min=1)]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    if version:
+        print(f"emonet-deploy {__version__}")
+        raise typer.Exit
+
+
+@checkpoint_app.command("fetch")
+def checkpoint_fetch(
+    nclass: Annotated[
+        int | None, typer.Option("--nclass", help="5 or 8; both if left out.")
+    ] = None,
+) -> None:
+    """Download the authors' weights (CC BY-NC-ND 4.0) and check their hash."""
+    with needs("export", "read checkpoints"):
+        from emonet_deploy.emonet_ref.checkpoint import fetch_checkpoint
+
+    for classes in sorted(CLASS_NAMES) if nclass is None else [nclass]:
+        with progress_bar(f"emonet_{classes}.pth") as progress:
+            path = fetch_checkpoint(classes, notify=say, progress=progress)
+        print(f"{path}\toriginal")
+
+
+@checkpoint_app.command("verify")
+def checkpoint_verify(
+    path: Path, nclass: Annotated[int | None, typer.Option(help="Classes it must have.")] = None
+) -> None:
+    """Check that a file is a usable checkpoint, and say which."""
+    with needs("export", "read checkpoints"):
+        from emonet_deploy.emonet_ref.checkpoint import identify_checkpoint, load_checkpoint
+
+    model = load_checkpoint(path, nclass)
+    print(f"{path}\t{model.nclass} classes\t{identify_checkpoint(path)}")
+
+
+@checkpoint_app.command("standin")
+def checkpoint_standin(
+    nclass: NClass = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the weights.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="Copy it there.")] = None,
+) -> None:
+    """Make a checkpoint of untrained weights, to try everything without the originals."""
+    from emonet_deploy.emonet_ref.files import atomic_write
+    from emonet_deploy.errors import CheckpointError
+    from emonet_deploy.recipes import source_of
+
+    path = source_of(f"standin:{seed}", nclass, say).path
+    if out is not None:
+        with atomic_write(out, CheckpointError) as temporary:
+            temporary.write_bytes(path.read_bytes())
+    print(out or path)
+
+
+@app.command()
+def export(
+    nclass: NClass = 8,
+    checkpoint: CheckpointName = "original",
+    out: Artifacts = Path("artifacts"),
+    json_file: JsonFile = None,
+) -> None:
+    """Write the reference as ONNX; done only when it was shown to compute the same."""
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.recipes import export_checked, source_of
+
+    source = source_of(checkpoint, nclass, say)
+    path, result = export_checked(nclass, source, out, say)
+    print_parity(result)
+    write_json(
+        json_file,
+        {
+            "artifact": str(path),
+            "reference": source.identity,
+            **result.to_dict(),
+            "environment": describe_environment(),
+        },
+    )
+    print(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def parity(
+    artifact: Path,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="The reference; by default the one it was made from.")
+    ] = None,
+    faces: Annotated[int, typer.Option("--n", help="Number of procedural faces.", min=2)] = 96,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.benchmarks.parity import GATES, compare
+    from emonet_deploy.recipes import parity_crops, reference_of
+    from emonet_deploy.runtime.session import load_session
+
+    with load_session(artifact, device=_device(device), threads=threads) as session:
+        info = session.info
+        source = reference_of(info.checkpoint, info.nclass, checkpoint, say)
+        with (
+            load_session(source.path, device="cpu", threads=threads) as reference,
+            progress_bar("comparing") as progress,
+        ):
+            result = compare(
+                reference, session, parity_crops(faces), GATES[info.precision], progress
+            )
+    print_parity(result)
+    write_json(
+        json_file,
+        {
+            "artifact": str(artifact),
+            "reference": source.identity,
+            **result.to_dict(),
+            "environment": describe_environment(),
+        },
+    )
+    result.require(str(artifact))
+
+
+@app.command()
+def bench(
+    artifacts: Annotated[
+        list[Path] | None, typer.Argument(help="Artifacts; by default those of the options.")
+    ] = None,
+    engine: Engines = "torch,onnx",
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8; several with commas.")] = "fp32",
+    batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
+    nclass: NClass = 8,
+    checkpoint: CheckpointName = "original",
+    out: Artifacts = Path("artifacts"),
+    device: Device = "auto",
+    threads: Threads = None,
+    seconds: Annotated[float, typer.Option(help="Measured time a row, on average.", min=0.1)] = 5.0,
+    faces: Annotated[int, typer.Option("--n", help="Faces for the agreement.", min=2)] = 32,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure speed, memory and agreement in one table; backends are timed in turns."""
+    from emonet_deploy.benchmarks.bench import Candidate, run_bench
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.recipes import obtain, parity_crops, source_of
+    from emonet_deploy.runtime.session import load_session
+
+    batches = [_positive(text) for text in batch.split(",")]
+    source = source_of(checkpoint, nclass, say)
+    paths = artifacts or obtain(engine.split(","), precision.split(","), nclass, source, out, say)
+    loaded = [
+        Candidate(path, load_session(path, device=_device(device), threads=threads))
+        for path in dict.fromkeys([source.path, *paths])
+    ]
+    rows = run_bench(
+        loaded[0],
+        [candidate for candidate in loaded if candidate.path in paths],
+        batches,
+        parity_crops(faces),
+        threads,
+        seconds,
+        say,
+    )
+    print_table(
+        ("engine", "precision", "batch", "p50 ms", "p95 ms", "images/s", "speed-up", "RSS MB",
+         "start ms", "size MB", "equal classes", "CCC v", "CCC a"),
+        [
+            (r.backend, r.precision, r.batch, f"{r.p50_ms:.1f}", f"{r.p95_ms:.1f}",
+             f"{r.throughput:.2f}", f"{r.speedup:.2f}", number(r.peak_rss_mb, ".0f"),
+             number(r.cold_start_ms, ".0f"), f"{r.size_mb:.1f}", f"{r.agreement:.1%}",
+             number(r.ccc_valence, ".5f"), number(r.ccc_arousal, ".5f"))
+            for r in rows
+        ],
+    )  # fmt: skip
+    environment = describe_environment()
+    write_json(json_file, {"environment": environment, "rows": [row.to_dict() for row in rows]})
+
+
+@app.command()
+def predict(
+    files: Annotated[list[str], typer.Argument(help="Face crops, folders, or - for a list.")],
+    model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None,
+    engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
+    nclass: NClass = 8,
+    checkpoint: CheckpointName = "original",
+    out: Artifacts = Path("artifacts"),
+    batch: Annotated[int, typer.Option(help="Faces run at once.", min=1)] = 8,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_file: JsonFile = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a CSV table.")] = None,
+) -> None:
+    """Tell the emotion, valence and arousal of face crops."""
+    from emonet_deploy.runtime.predictor import Predictor
+    from emonet_deploy.runtime.preprocess import read_image
+    from emonet_deploy.runtime.session import load_session
+
+    pictures = _pictures(files)
+    if model is None:
+        from emonet_deploy.recipes import obtain, source_of
+
+        model = obtain([engine], ["fp32"], nclass, source_of(checkpoint, nclass, say), out, say)[0]
+    with load_session(model, device=_device(device), threads=threads) as session:
+        if session.info.checkpoint.startswith("standin"):
+            say("note: the stand-in is untrained, its predictions mean nothing")
+        faces = (read_image(path) for path in pictures)
+        predictions = Predictor(session, batch).predict(faces)
+    rows = [_record(path, p) for path, p in zip(pictures, predictions, strict=True)]
+    print_table(
+        ("file", "expression", "probability", "valence", "arousal"),
+        [
+            (r["file"], r["expression"], f"{max(p.probabilities.values()):.2f}",
+             f"{p.valence:+.3f}", f"{p.arousal:+.3f}")
+            for r, p in zip(rows, predictions, strict=True)
+        ],
+    )  # fmt: skip
+    write_json(json_file, rows)
+    write_csv(csv_file, rows)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+# Reading options
+
+
+def _pictures(names: Sequence[str]) -> list[Path]:
+    """Files named, files of folders named, and for ``-`` the files listed on standard input."""
+    found: list[Path] = []
+    for name in names:
+        listed = sys.stdin.read().splitlines() if name == "-" else [name]
+        for path in map(Path, filter(None, listed)):
+            if not path.is_dir():
+                found.append(path)
+                continue
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            if not inside:
+                raise InputError(f"no pictures in {path}; expected {', '.join(sorted(_SUFFIXES))}")
+            found.extend(inside)
+    if not found:
+        raise InputError("no pictures named; give files or folders")
+    return found
+
+
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+def _record(path: Path, prediction: "Prediction") -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "expression": prediction.expression,
+        "probabilities": prediction.probabilities,
+        "valence": prediction.valence,
+        "arousal": prediction.arousal,
+        "landmarks": prediction.landmarks.tolist(),
+    }
+
+
+def _device(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
+    if name not in {"auto", "cpu", "cuda"}:
+        raise InputError(f"--device must be auto, cpu or cuda, not {name}")
+    return name
+
+
+def _positive(text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise InputError(f"a batch size must be a whole number from 1, not {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What the command line prints: results to standard output, the rest to standard error."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from emonet_deploy.emonet_ref.files import atomic_write
+
+if TYPE_CHECKING:
+    from emonet_deploy.benchmarks.parity import Parity
+
+__all__ = [
+    "number",
+    "print_parity",
+    "print_table",
+    "progress_bar",
+    "say",
+    "write_csv",
+    "write_json",
+]
+
+
+def say(message: str) -> None:
+    """Print a note, a warning or an error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def number(value: float | None, form: str) -> str:
+    """Format a number, or a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table on a terminal, tab-separated lines elsewhere."""
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            print("\t".join(map(str, row)))
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def print_parity(result: "Parity") -> None:
+    """Print how far an artifact is from its reference, and each gate."""
+    print_table(
+        ("output", "max error", "mean error", "share of spread", "cosine", "SNR dB"),
+        [
+            (
+                name,
+                f"{d.max_abs:.2e}",
+                f"{d.mean_abs:.2e}",
+                number(d.max_abs / d.spread if d.spread else None, ".2e"),
+                number(d.cosine, ".7f"),
+                number(d.snr_db, ".1f"),
+            )
+            for name, d in result.outputs.items()
+        ],
+    )
+    print(
+        f"{result.n} faces: {result.agreement:.1%} equal classes, "
+        f"CCC valence {number(result.ccc_valence, '.6f')}, "
+        f"arousal {number(result.ccc_arousal, '.6f')}"
+    )
+    for name, gate in result.gates.items():
+        verdict = "pass" if gate.passed else "FAIL"
+        print(f"{verdict}\t{name}\t{number(gate.value, '.6g')}\tgate {gate.limit:g}")
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar on a terminal, nothing elsewhere; yields ``update(done, total)``."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a result as JSON, all or nothing; ``None`` as path writes nothing."""
+    if path is None:
+        return
+    with atomic_write(path) as temporary:
+        text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path | None, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of equal keys as CSV, all or nothing; ``None`` as path writes nothing."""
+    if path is None:
+        return
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)

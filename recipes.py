@@ -1,0 +1,111 @@
+"""What several commands do together: find weights, export with proof, have artifacts at hand."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.benchmarks.parity import PARITY_FACES, Parity, check_parity
+from emonet_deploy.emonet_ref.contract import CLASS_NAMES
+from emonet_deploy.emonet_ref.extras import needs
+from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
+from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.runtime.artifact import artifact_name, read_info
+from emonet_deploy.runtime.session import load_session
+
+with needs("export", "read checkpoints"):
+    from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
+
+__all__ = ["export_checked", "obtain", "parity_crops", "reference_of", "source_of"]
+
+Say = Callable[[str], None]
+
+
+def source_of(name: str, nclass: int, say: Say) -> Checkpoint:
+    """Return the checkpoint called ``name``; see ``find_checkpoint``."""
+    if nclass not in CLASS_NAMES:
+        raise InputError(f"--nclass must be 5 or 8, not {nclass}")
+    source = find_checkpoint(name, nclass, notify=say)
+    if source.is_standin:
+        say("note: the stand-in is untrained, its predictions mean nothing")
+    return source
+
+
+def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
+    """Return the checkpoint an artifact was made from, or the one the user names for it.
+
+    Raises:
+        InputError: the checkpoint is a file that was not named, or not the right one.
+    """
+    if name is None and identity.startswith("sha256:"):
+        raise InputError(
+            f"the artifact came from a file ({identity[:19]}...); name it with --checkpoint FILE"
+        )
+    source = source_of(name or identity, nclass, say)
+    if source.identity != identity:
+        raise InputError(f"the artifact came from {identity}, not from {source.identity}")
+    return source
+
+
+def parity_crops(n: int) -> NDArray[np.uint8]:
+    """Return faces that no calibration has seen, n x 256 x 256 x 3."""
+    return crops(make_faces(n, PARITY_SEED))
+
+
+def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tuple[Path, Parity]:
+    """Export under a temporary name; the file gets its own only when it agrees.
+
+    Raises:
+        ParityError: the export does not agree with the reference; nothing is kept.
+        ExportError: the export failed, or ``out`` cannot be written.
+    """
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+    from emonet_deploy.export.to_onnx import export_onnx
+
+    model = load_checkpoint(source.path, nclass)
+    path = out / artifact_name(nclass, "fp32")
+    with atomic_write(path, ExportError) as temporary:
+        say(f"exporting {source.identity} with {nclass} classes to ONNX")
+        export_onnx(model, temporary, source.identity, sha256_file(source.path))
+        say(f"comparing it with the reference on {PARITY_FACES} faces")
+        with (
+            load_session(source.path, device="cpu") as reference,
+            load_session(temporary, device="cpu") as made,
+        ):
+            result = check_parity(reference, made, parity_crops(PARITY_FACES))
+    return path, result
+
+
+def obtain(
+    engines: Iterable[str],
+    precisions: Iterable[str],
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+) -> list[Path]:
+    """Return the artifacts that engines and precisions name; those that are missing are made.
+
+    Raises:
+        InputError: an unknown engine or precision.
+        ExportError: one could not be made.
+    """
+    paths: list[Path] = []
+    for engine in engines:
+        match engine:
+            case "torch":
+                paths.append(source.path)
+            case "onnx":
+                for precision in precisions:
+                    if precision != "fp32":
+                        raise InputError(f"unknown precision {precision!r}; choose fp32")
+                    path = out / artifact_name(nclass, "fp32")
+                    if not path.is_file() or read_info(path).checkpoint != source.identity:
+                        say(f"no {path} of the checkpoint {source.identity} yet; making it")
+                        export_checked(nclass, source, out, say)
+                    paths.append(path)
+            case _:
+                raise InputError(f"unknown engine {engine!r}; choose torch or onnx")
+    return paths
