@@ -145,7 +145,9 @@ def identify_checkpoint(path: str | os.PathLike[str]) -> str:
 def _git_blob_sha1(path: Path) -> str:
     with open(path, "rb") as file:
         header = b"blob %d\0" % os.fstat(file.fileno()).st_size
-        return hashlib.file_digest(file, lambda: hashlib.sha1(header)).hexdigest()
+        return hashlib.file_digest(
+            file, lambda: hashlib.sha1(header, usedforsecurity=False)
+        ).hexdigest()
 
 
 def _unreadable(path: Path, error: OSError) -> CheckpointError:
