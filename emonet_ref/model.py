@@ -77,8 +77,8 @@ class HourGlass(nn.Module):
         low = self.get_submodule(f"b2_{level}")(F.max_pool2d(x, 2))
         low = self.get_submodule("b2_plus_1")(low) if level == 1 else self._level(level - 1, low)
         low = self.get_submodule(f"b3_{level}")(low)
-        upsampled: Tensor = F.interpolate(low, scale_factor=2.0, mode="nearest")
-        return up + upsampled
+        result: Tensor = up + F.interpolate(low, scale_factor=2.0, mode="nearest")
+        return result
 
 
 class EmoNet(nn.Module):

@@ -37,9 +37,9 @@ def name_nodes(model: onnx.ModelProto) -> None:
 
 def _module_name(graph: Graph, node: NodeProto) -> str:
     if node.op_type in {"Conv", "Gemm"} and graph.is_constant(node.input[1]):
-        return node.input[1].removesuffix(".weight")
+        return str(node.input[1]).removesuffix(".weight")
     # The note is a list of scopes from the outermost in; the last one is the operator's own.
-    scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), "['']")
+    scopes = str(next((p.value for p in node.metadata_props if p.key == _SCOPES), "['']"))
     module = ["", *scopes.strip("[]").replace("'", "").split(", ")][-2]
     if node.op_type == "BatchNormalization":
         return module

@@ -160,11 +160,9 @@ def parse_info(text: str, source: str | os.PathLike[str]) -> ModelInfo:
         if engine is not None:
             engine["compute_capability"] = tuple(engine["compute_capability"])
             engine = EngineInfo(**engine)
-        tensors = {
-            key: tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in raw.pop(key))
-            for key in ("inputs", "outputs")
-        }
-        info = ModelInfo(**raw, **tensors, engine=engine)
+        for key in ("inputs", "outputs"):
+            raw[key] = tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
+        info = ModelInfo(**raw, engine=engine)
         known = (
             info.nclass in CLASS_NAMES
             and info.precision in get_args(Precision)

@@ -75,4 +75,4 @@ def _vertex(
 ) -> NDArray[np.float32]:
     """Offset of a parabola's vertex from its highest of three samples, within half a step."""
     bend = np.maximum(2 * peak - before - after, np.finfo(np.float32).tiny)
-    return np.clip((after - before) / (2 * bend), -0.5, 0.5)
+    return np.asarray(((after - before) / (2 * bend)).clip(-0.5, 0.5), np.float32)

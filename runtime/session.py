@@ -84,7 +84,7 @@ class Session(ABC):
         self.close()
 
 
-def check_images(images: Array, info: ModelInfo) -> None:
+def check_images(images: object, info: ModelInfo) -> None:
     """Raise ``InputError`` unless ``images`` is a batch the artifact takes."""
     want = info.inputs[0]
     shape = " x ".join("N" if size is None else str(size) for size in want.shape)

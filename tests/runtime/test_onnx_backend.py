@@ -1,0 +1,62 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.runtime.artifact import read_info
+from emonet_deploy.runtime.devices import cuda_device_count
+from emonet_deploy.runtime.session import load_session
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A valid ONNX file that this toolkit did not make."""
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opset = [helper.make_opsetid("", 18)]
+    path = tmp_path / "foreign.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
+    return path
+
+
+def test_results_are_fresh_arrays_of_the_contract(onnx8):
+    images = np.random.default_rng(0).random((2, 3, 256, 256), np.float32)
+    with load_session(onnx8, device="cpu") as session:
+        first, second = session.run(images), session.run(images)
+        assert session.provider == "CPUExecutionProvider"
+        assert session.device == "cpu"
+    assert list(first) == ["heatmap", "expression", "valence", "arousal"]
+    assert [v.shape for v in first.values()] == [(2, 68, 64, 64), (2, 8), (2,), (2,)]
+    kept = {name: values.copy() for name, values in first.items()}
+    for values in second.values():
+        values[:] = 0
+    for name, values in kept.items():
+        assert values.dtype == np.float32
+        np.testing.assert_array_equal(first[name], values)
+
+
+def test_a_foreign_model_is_refused(foreign):
+    with pytest.raises(ArtifactError, match="not made by this toolkit"):
+        load_session(foreign)
+    with pytest.raises(ArtifactError, match="not made by this toolkit"):
+        read_info(foreign)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.999])
+def test_a_truncated_model_is_refused_in_one_line(onnx8, tmp_path, keep):
+    content = onnx8.read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(content[: keep if isinstance(keep, int) else int(len(content) * keep)])
+    with pytest.raises(ArtifactError) as caught:
+        load_session(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.skipif(cuda_device_count() > 0, reason="this machine has a GPU")
+def test_cuda_is_never_replaced_by_the_cpu_in_silence(onnx8):
+    with pytest.raises(BackendError, match="no CUDA device"):
+        load_session(onnx8, device="cuda")
+    with load_session(onnx8, device="auto") as session:
+        assert session.device == "cpu"

@@ -1,0 +1,60 @@
+"""The wheel: the folder mapping would hide a mistake from every test that runs in the checkout."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Build the wheel from a copy, so that the checkout stays clean."""
+    import shutil
+
+    source = tmp_path_factory.mktemp("source")
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for name in tracked:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_file():
+            shutil.copy(ROOT / name, source / name)
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(Path(out).glob("*.whl"))
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    code = {n for n in names if n.startswith("emonet_deploy/")}
+    expected = {
+        f"emonet_deploy/{p.relative_to(ROOT).as_posix()}"
+        for room in (".", "benchmarks", "emonet_ref", "export", "runtime")
+        for p in (ROOT / room).glob("*.py")
+    }
+    assert {n for n in code if n.endswith(".py")} == expected
+    assert "emonet_deploy/py.typed" in code
+    rest = {n.split("/")[0] for n in names} - {"emonet_deploy"}
+    assert len(rest) == 1
+    assert next(iter(rest)).endswith(".dist-info")
+    assert any(n.endswith("licenses/LICENSE") for n in names)
+
+
+def test_the_wheel_runs_from_a_place_of_its_own(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = "import emonet_deploy, emonet_deploy.cli as c; print(emonet_deploy.__file__); c.main()"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}",
+         "--version"],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    where, version = done.stdout.splitlines()
+    assert where.startswith(str(tmp_path))
+    assert version.startswith("emonet-deploy ")
