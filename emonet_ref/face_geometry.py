@@ -1,6 +1,6 @@
 """Where the 68 landmarks of a drawn face lie, given what it is to express.
 
-The face is modelled in its own units: half the width of the jaw is 1, the origin lies between
+The face is modelled in its own units: half the width of the head is 1, the origin lies between
 the eyes, x points to the right of the picture, y down and z to the viewer.
 """
 
@@ -42,8 +42,8 @@ EXPRESSIONS: Final[tuple[Action, ...]] = (
     Action(),
     Action(eye=-0.02, gap=0.07, lift=0.12, width=0.10, outer_brow=0.02),
     Action(inner_brow=0.13, outer_brow=-0.06, eye=-0.025, lift=-0.11, width=-0.02),
-    Action(inner_brow=0.15, outer_brow=0.16, eye=0.045, gap=0.26, width=-0.10),
-    Action(inner_brow=0.16, outer_brow=0.03, eye=0.05, gap=0.10, lift=-0.06, width=0.07),
+    Action(inner_brow=0.11, outer_brow=0.12, eye=0.03, gap=0.22, width=-0.08),
+    Action(inner_brow=0.14, outer_brow=0.02, eye=0.03, gap=0.09, lift=-0.06, width=0.06),
     Action(inner_brow=-0.09, outer_brow=-0.03, eye=-0.035, lift=-0.05, sneer=0.11, gap=0.03),
     Action(inner_brow=-0.15, outer_brow=0.06, eye=0.01, lift=-0.07, width=-0.05),
     Action(outer_brow=0.03, eye=-0.025, smirk=0.13, width=-0.02),
@@ -51,7 +51,7 @@ EXPRESSIONS: Final[tuple[Action, ...]] = (
 
 # What one unit of valence or arousal adds, whatever the expression.
 VALENCE: Final = Action(inner_brow=0.02, outer_brow=0.02, lift=0.08, width=0.04)
-AROUSAL: Final = Action(inner_brow=0.03, outer_brow=0.03, eye=0.035, gap=0.07)
+AROUSAL: Final = Action(inner_brow=0.02, outer_brow=0.02, eye=0.025, gap=0.07)
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,8 @@ def _action(expression: int, valence: float, arousal: float) -> Action:
 def _depth(points: Points) -> Points:
     x, y = points[:, 0], points[:, 1]
     skull = 0.8 * np.sqrt(np.clip(1.0 - x**2 / 1.15, 0.0, None))
-    nose = (
-        0.35 * np.exp(-((x / 0.16) ** 2)) * np.clip(y / 0.6, 0, 1) * np.clip((0.9 - y) / 0.3, 0, 1)
-    )
+    nose = 0.35 * np.exp(-((x / 0.16) ** 2)) * np.clip(y / 0.6, 0, 1)
+    nose *= np.clip((0.9 - y) / 0.3, 0, 1)
     return np.asarray(skull + nose, np.float64)
 
 
@@ -151,7 +150,7 @@ def _jaw(gap: float, proportions: Proportions) -> Points:
     angle = np.linspace(0, np.pi, 17)
     cos, sin = np.cos(angle), np.sin(angle)
     # A superellipse: fuller at the cheeks than an ellipse. An open mouth drops the chin.
-    x = -np.sign(cos) * np.abs(cos) ** 0.86
+    x = -0.95 * np.sign(cos) * np.abs(cos) ** 0.86
     y = (1.48 * proportions.chin + 0.7 * gap) * sin**0.9
     return np.stack((x, y), 1)
 
@@ -159,13 +158,13 @@ def _jaw(gap: float, proportions: Proportions) -> Points:
 def _brow(action: Action) -> Points:
     inner = np.linspace(0, 1, 5)
     arch = 0.10 * np.sin(np.pi * (0.15 + 0.75 * inner))
-    y = -0.24 - arch - action.inner_brow * inner - action.outer_brow * (1 - inner)
+    y = -0.15 - arch - action.inner_brow * inner - action.outer_brow * (1 - inner)
     return np.stack((-0.80 + 0.60 * inner, y), 1)
 
 
 def _nose(action: Action, proportions: Proportions) -> Points:
     bridge = [(0.0, y) for y in (0.02, 0.21, 0.40, 0.58)]
-    wings = [(x * proportions.nose_width, y) for x, y in ((-0.21, 0.70), (-0.11, 0.75), (0, 0.78))]
+    wings = [(x * proportions.nose_width, y) for x, y in ((-0.24, 0.70), (-0.13, 0.75), (0, 0.78))]
     wings += [(-x, y) for x, y in wings[1::-1]]
     points = np.array(bridge + wings)
     points[4:, 1] -= 0.5 * action.sneer
@@ -173,15 +172,15 @@ def _nose(action: Action, proportions: Proportions) -> Points:
 
 
 def _eye(action: Action, proportions: Proportions) -> Points:
-    height = max(0.095 * proportions.eye_height + action.eye, 0.02)
+    height = max(0.075 * proportions.eye_height + action.eye, 0.02)
     centre = -0.43 * proportions.eye_distance
-    x = centre + np.array([-0.18, -0.08, 0.07, 0.17, 0.07, -0.08])
+    x = centre + np.array([-0.22, -0.09, 0.08, 0.21, 0.08, -0.09])
     y = height * np.array([0.0, -1.0, -1.0, 0.15, 0.65, 0.65])
     return np.stack((x, y), 1)
 
 
 def _mouth(action: Action, gap: float, proportions: Proportions) -> Points:
-    half = 0.40 * proportions.mouth_width + action.width
+    half = 0.45 * proportions.mouth_width + action.width
     upper = np.array([(-0.62, -0.09), (-0.22, -0.13), (0, -0.11), (0.22, -0.13), (0.62, -0.09)])
     lower = np.array([(0.62, 0.10), (0.25, 0.15), (0, 0.16), (-0.25, 0.15), (-0.62, 0.10)])
     inner_upper = np.array([(-0.4, -0.015), (0, -0.01), (0.4, -0.015)])

@@ -130,14 +130,14 @@ def draw_face(
     angles = Pose(*(rng.uniform(-1, 1, 3) * (0.22, 0.12, 0.2)))
     zoom, shift = rng.uniform(0.94, 1.06), rng.uniform(-0.03, 0.03, 2)
     canvas = _background(rng, size)
-    light = _light(rng, size)
+    light, tint = _light(rng, size)
 
     front = landmarks_68(expression, valence, arousal, proportions)
     pose = _fit(front, angles, zoom, shift, size)
     landmarks = place(front, pose)
     _draw_head(canvas, front, look, pose)
-    shaded = canvas * _shading(front, pose, size)[..., None] * light
-    image = _camera(shaded, rng)
+    gain = _shading(front, pose, size) * light
+    image = _camera(canvas * gain[..., None] * tint, rng)
     return Face(image, landmarks, expression, float(valence), float(arousal))
 
 
@@ -171,7 +171,7 @@ def _random_look(rng: np.random.Generator) -> _Look:
         lips=_color(lips),
         clothes=_color(rng.uniform(20, 220, 3)),
         long_hair=bool(rng.random() < 0.5),
-        hair_line=rng.uniform(-0.86, -0.66),
+        hair_line=rng.uniform(-0.95, -0.75),
     )
 
 
@@ -205,20 +205,20 @@ def _background(rng: np.random.Generator, size: int) -> Image:
     return np.asarray(smooth, np.uint8)
 
 
-def _light(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """Return a gain for each pixel and channel: a lamp at one side, of some warmth."""
+def _light(rng: np.random.Generator, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a gain for each pixel (a lamp at one side) and one for each channel (its warmth)."""
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.05, 0.35)
     ramp = np.linspace(-1, 1, size, dtype=np.float32)
     across = np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None]
-    tint = rng.uniform(0.94, 1.06, 3) * rng.uniform(0.75, 1.1)
-    return np.asarray((1 + strength * across)[..., None] * tint, np.float32)
+    tint = rng.uniform(0.94, 1.06, 3) * rng.uniform(0.7, 1.0)
+    return np.asarray(1 + strength * across, np.float32), tint.astype(np.float32)
 
 
 def _camera(picture: NDArray[np.float32], rng: np.random.Generator) -> Image:
     """Add the camera's blur and noise."""
     size = picture.shape[0]
     sigma = rng.uniform(0.2, 0.9) * size / INPUT_SIZE
-    noise = rng.standard_normal(picture.shape, np.float32) * rng.uniform(1.0, 6.0)
+    noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 6))
     blurred = cv2.GaussianBlur(picture, (0, 0), max(sigma, 0.1))
     return np.asarray(np.clip(np.rint(blurred + noise), 0, 255), np.uint8)
 
@@ -244,7 +244,7 @@ def _draw_head(canvas: Image, front: Points, look: _Look, pose: Pose) -> None:
     _fill(canvas, np.concatenate((jaw, forehead)), look.skin, pose)
 
     for brow in (front[17:22], front[22:27]):
-        _line(canvas, _smooth(brow), 0.055, _darker(look.hair, 0.7), pose)
+        _line(canvas, _smooth(brow), 0.07, _darker(look.hair, 0.7), pose)
     for eye in (front[36:42], front[42:48]):
         _draw_eye(canvas, eye, look, pose)
     _draw_nose(canvas, front[27:36], look, pose)
@@ -258,23 +258,25 @@ def _draw_eye(canvas: Image, eye: Points, look: _Look, pose: Pose) -> None:
     _fill(ball, outline, (232, 228, 224), pose)
     _fill(ball, _ellipse(centre, (0.115, 0.115)), look.iris, pose)
     _fill(ball, _ellipse(centre, (0.045, 0.045)), (12, 10, 10), pose)
-    _fill(ball, _ellipse(centre + (0.03, -0.035), (0.018, 0.018)), (250, 250, 250), pose)
+    _fill(ball, _ellipse(centre + np.array((0.03, -0.035)), (0.018, 0.018)), (250, 250, 250), pose)
     inside = np.zeros(canvas.shape[:2], np.uint8)
     cv2.fillPoly(inside, [_pixels(outline, pose)], 255, cv2.LINE_AA, SHIFT_BITS)
-    alpha = inside[..., None].astype(np.uint16)
-    canvas[:] = (ball * alpha + canvas * (255 - alpha)) // 255
+    left, top, width, height = cv2.boundingRect(inside)
+    box = (slice(top, top + height), slice(left, left + width))
+    alpha = inside[box][..., None].astype(np.uint16)
+    canvas[box] = (ball[box] * alpha + canvas[box] * (255 - alpha)) // 255
     # Lids: the upper one with lashes, the lower one faint.
     dark = _darker(look.skin, 0.3)
     upper, lower = eye[:4], eye[[3, 4, 5, 0]]
     _line(canvas, _smooth(upper), 0.035, dark, pose)
     _line(canvas, _smooth(lower), 0.015, _darker(look.skin, 0.6), pose)
-    _line(canvas, _smooth(upper + (0, -0.07)), 0.015, _darker(look.skin, 0.7), pose)
+    _line(canvas, _smooth(upper - np.array((0, 0.07))), 0.015, _darker(look.skin, 0.7), pose)
 
 
 def _draw_nose(canvas: Image, nose: Points, look: _Look, pose: Pose) -> None:
     for side in (-1, 1):
         wing = nose[4] if side < 0 else nose[8]
-        nostril = nose[6] + (0.10 * side, -0.035)
+        nostril = nose[6] + (0.11 * side, -0.035)
         _fill(canvas, _ellipse(nostril, (0.055, 0.03)), _darker(look.skin, 0.4), pose)
         curve = wing + np.array([(0.0, -0.14), (0.04 * side, -0.06), (0.0, 0.02)])
         _line(canvas, _smooth(curve), 0.02, _darker(look.skin, 0.68), pose)
@@ -303,19 +305,20 @@ def _shading(front: Points, pose: Pose, size: int) -> NDArray[np.float32]:
     def tone(points: Points, value: int) -> None:
         cv2.fillPoly(shade, [_pixels(points, pose)], value, cv2.LINE_AA, SHIFT_BITS)
 
-    tone(_ellipse((0, chin + 0.15), (0.75, 0.28)), 95)
+    tone(_ellipse((0, chin + 0.1), (0.5, 0.2)), 108)
     tone(np.concatenate((jaw, _ellipse((0, 0), (1, 0.9))[13:24])), 116)
     tone(_ellipse((0, 0.35), (0.80, 1.05)), 136)
     for side, eye in ((-1, front[36:42]), (1, front[42:48])):
-        tone(_ellipse(eye.mean(0) + (0, -0.05), (0.27, 0.17)), 104)
-        tone(_ellipse((0.52 * side, 0.48), (0.2, 0.15)), 150)
+        tone(_ellipse(eye.mean(0) - np.array((0, 0.05)), (0.27, 0.17)), 104)
+        tone(_ellipse((0.52 * side, 0.48), (0.2, 0.15)), 145)
         tone(_ellipse((0.14 * side, 0.35), (0.05, 0.3)), 112)
     tone(_ellipse((0, 0.3), (0.06, 0.4)), 158)
-    tone(_ellipse((0, -0.55), (0.4, 0.15)), 150)
+    tone(_ellipse((0, -0.55), (0.4, 0.15)), 142)
     tone(_ellipse(front[33] + (0, 0.05), (0.2, 0.05)), 92)
     tone(_ellipse(front[57] + (0, 0.07), (0.22, 0.05)), 100)
     soft = cv2.GaussianBlur(shade, (0, 0), 0.07 * pose.scale)
-    return np.asarray(soft, np.float32) / 128
+    # Eight bits around 128 say how light; here they become a gain around 1 of fuller contrast.
+    return np.maximum(1 + (np.asarray(soft, np.float32) - 128) / 50, 0.1)
 
 
 def _ellipse(centre: Points | tuple[float, float], radii: tuple[float, float]) -> Points:

@@ -32,7 +32,7 @@ from emonet_deploy.errors import CheckpointError
 
 __all__ = ["make_standin", "standin_path"]
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Part of the cached file's name. Raise it when the recipe, or the faces, change."""
 
 FACES: Final = 24
@@ -97,9 +97,11 @@ def _calibrate(model: EmoNet, images: Tensor) -> None:
     assert isinstance(last, nn.Linear)
     features: list[Tensor] = []
     hooks = [last.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))]
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-            hooks.append(norm.register_forward_pre_hook(_measure))
+    hooks += [
+        norm.register_forward_pre_hook(_measure)
+        for norm in model.modules()
+        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
     try:
         model.eval()(images)
     finally:

@@ -1,10 +1,7 @@
 from pathlib import Path
 
 import filelock
-import golden
 import pytest
-
-from emonet_deploy.export.to_onnx import export_onnx
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +18,11 @@ def golden_onnx(tmp_path_factory):
     shared = base.parent if base.name.startswith("popen-") else base
 
     def make(nclass: int) -> Path:
+        # Imported here: most tests need no torch.
+        import golden
+
+        from emonet_deploy.export.to_onnx import export_onnx
+
         path = shared / f"golden_{nclass}.onnx"
         with filelock.FileLock(f"{path}.lock"):
             if not path.exists():
@@ -34,3 +36,14 @@ def golden_onnx(tmp_path_factory):
 def onnx8(golden_onnx):
     """Path of the golden 8-class model as ONNX."""
     return golden_onnx(8)
+
+
+@pytest.fixture(scope="session")
+def standin8() -> Path:
+    """Path of the stand-in for 8 classes: in the cache, as for users, so that it is made once."""
+    from emonet_deploy.emonet_ref.cache import cache_dir
+    from emonet_deploy.emonet_ref.standin import standin_path
+
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache_dir() / "standin.lock"):
+        return standin_path(8)

@@ -1,0 +1,111 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from emonet_deploy.emonet_ref import standin  # noqa: E402
+from emonet_deploy.emonet_ref.cache import cache_dir  # noqa: E402
+from emonet_deploy.emonet_ref.faces import PARITY_SEED, STANDIN_SEED, crops, make_faces  # noqa: E402
+from emonet_deploy.emonet_ref.model import EmoNet  # noqa: E402
+from emonet_deploy.errors import CheckpointError  # noqa: E402
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def model(standin8):
+    model = EmoNet(8)
+    model.load_state_dict(torch.load(standin8, weights_only=True))
+    return model.eval()
+
+
+def _tensor(n, seed):
+    return torch.from_numpy(crops(make_faces(n, seed))).permute(0, 3, 1, 2).float() / 255
+
+
+def test_the_file_is_a_checkpoint_like_the_original(standin8):
+    state = torch.load(standin8, weights_only=True)
+    expected = json.loads((DATA / "state_dict_8.json").read_text())
+    shapes = dict(expected) if isinstance(expected, list) else expected
+    assert {key: list(value.shape) for key, value in state.items()} == shapes
+    assert all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
+def test_predictions_spread_over_faces_it_was_not_measured_on(model):
+    with torch.inference_mode():
+        parts = [model(part) for part in _tensor(32, PARITY_SEED).split(4)]
+    classes = torch.cat([part.expression for part in parts]).argmax(1)
+    assert len(classes.unique()) >= 7
+    assert classes.bincount().max() <= 16
+    for name in ("valence", "arousal"):
+        values = torch.cat([getattr(part, name) for part in parts])
+        assert 0.3 < values.std() < 0.9
+        assert abs(values.mean()) < 0.35
+
+
+def test_first_norm_keeps_the_statistics_of_its_own_input(model):
+    with torch.inference_mode():
+        x = model.conv1(_tensor(24, STANDIN_SEED)).double()
+    mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3))
+    assert ((model.bn1.running_mean - mean).abs() / std).max() < 0.01
+    assert (model.bn1.running_var / std**2 - 1).abs().max() < 0.01
+
+
+def test_weights_come_from_the_seed_and_their_name_alone():
+    first, again, other = (standin._random_state(EmoNet(5), seed) for seed in (0, 0, 1))
+    key = "conv2.conv1.weight"
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], other[key])
+    # He: variance 2 / fan_in, whose fan_in is 64 x 3 x 3.
+    assert float(first[key].std()) == pytest.approx(np.sqrt(2 / 576), rel=0.02)
+    eight = standin._random_state(EmoNet(8), 0)
+    assert torch.equal(first[key], eight[key])
+
+
+def test_statistics_are_rounded_so_that_machines_agree():
+    exact = torch.tensor([0.1, 1.0, 3.14159, -7.7], dtype=torch.float64)
+    scale = torch.tensor([1.0, 1.0, 4.0, 0.5], dtype=torch.float64)
+    rounded = standin._rounded(exact, scale)
+    assert torch.equal(standin._rounded(exact + 1e-6, scale), rounded)
+    assert ((rounded - exact).abs() <= scale / 128).all()
+
+
+def test_making_it_leaves_torch_as_it_was(monkeypatch, tmp_path):
+    # A smaller set of faces: what is under test does not depend on their number.
+    monkeypatch.setattr(standin, "FACES", 8)
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path / "cache"))
+    torch.manual_seed(3)
+    before = (torch.get_num_threads(), torch.is_grad_enabled(), torch.get_rng_state())
+    path = standin.standin_path(5, seed=2)
+    assert (torch.get_num_threads(), torch.is_grad_enabled()) == before[:2]
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert path.parent == tmp_path / "cache"
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert torch.load(path, weights_only=True)["emo_fc_2.3.weight"].shape == (7, 128)
+
+    stamp = path.stat().st_mtime_ns
+    assert standin.standin_path(5, seed=2) == path
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(standin, "make_standin", lambda nclass, seed: torch.nn.Linear(1, 1))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path / "file" / "below"))
+    with pytest.raises(CheckpointError, match="cannot write"):
+        standin.standin_path(8)
+
+
+def test_the_cache_is_the_users_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.delenv("EMONET_HOME", raising=False)
+    assert cache_dir().name == "emonet-deploy"
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path
+
+
+def test_other_class_counts_are_refused():
+    with pytest.raises(ValueError, match="nclass"):
+        standin.make_standin(7)
