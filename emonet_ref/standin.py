@@ -121,10 +121,11 @@ def _measure(norm: nn.Module, inputs: tuple[Tensor]) -> None:
     """Set a norm's statistics to those of its input, just before it uses them."""
     assert isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d)
     x = inputs[0]
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    mean = x.mean(axes, dtype=torch.float64)
-    norms = torch.linalg.vector_norm(x, 2, axes, dtype=torch.float64)
-    variance = norms.square() * x.shape[1] / x.numel() - mean.square()
+    # Per image and channel first: those sums are short enough for float32.
+    variances, means = torch.var_mean(x.reshape(*x.shape[:2], -1), 2, correction=0)
+    variances, means = variances.double(), means.double()
+    mean = means.mean(0)
+    variance = (variances + means.square()).mean(0) - mean.square()
     norm.running_mean = _rounded(mean, variance.sqrt()).float()
     norm.running_var = _rounded(variance, variance).float()
 
