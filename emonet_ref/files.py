@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from emonet_deploy.errors import EmonetError, InputError
@@ -41,7 +41,8 @@ def atomic_write(
             f"cannot write {final}: {reason}; free some space or name another place"
         ) from failure
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

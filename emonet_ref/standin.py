@@ -53,7 +53,9 @@ def make_standin(nclass: int = 8, seed: int = 0) -> EmoNet:
     Raises:
         ValueError: ``nclass`` is neither 5 nor 8.
     """
-    model = EmoNet(nclass).requires_grad_(False)
+    # Torch initialises the layers from its global generator, which is the caller's.
+    with torch.random.fork_rng(devices=[]):
+        model = EmoNet(nclass).requires_grad_(False)
     model.load_state_dict(_random_state(model, seed))
     images = torch.from_numpy(crops(make_faces(FACES, STANDIN_SEED)))
     with torch.no_grad():
