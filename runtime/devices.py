@@ -2,9 +2,24 @@
 
 import ctypes
 import sys
+from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
-__all__ = ["cuda_device_count"]
+__all__ = ["CudaDevice", "cuda_device", "cuda_device_count"]
+
+# CUdevice_attribute in cuda.h
+_COMPUTE_CAPABILITY_MAJOR: Final = 75
+_COMPUTE_CAPABILITY_MINOR: Final = 76
+
+
+@dataclass(frozen=True)
+class CudaDevice:
+    """A GPU: its name, its compute capability such as ``8.9``, and the CUDA its driver runs."""
+
+    name: str
+    compute_capability: str
+    driver: str
 
 
 @cache
@@ -13,12 +28,44 @@ def cuda_device_count() -> int:
 
     Needs no package: libraries list a CUDA backend whether or not there is a GPU.
     """
+    driver = _driver()
+    count = ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+@cache
+def cuda_device() -> CudaDevice | None:
+    """Return the first CUDA device, or None; ``CUDA_VISIBLE_DEVICES`` chooses which is first."""
+    driver = _driver()
+    if driver is None or not cuda_device_count():
+        return None
+    handle, version = ctypes.c_int(0), ctypes.c_int(0)
+    major, minor = ctypes.c_int(0), ctypes.c_int(0)
+    name = ctypes.create_string_buffer(256)
+    failures = [
+        driver.cuDeviceGet(ctypes.byref(handle), 0),
+        driver.cuDeviceGetName(name, len(name), handle),
+        driver.cuDeviceGetAttribute(ctypes.byref(major), _COMPUTE_CAPABILITY_MAJOR, handle),
+        driver.cuDeviceGetAttribute(ctypes.byref(minor), _COMPUTE_CAPABILITY_MINOR, handle),
+        driver.cuDriverGetVersion(ctypes.byref(version)),
+    ]
+    if any(failures):
+        return None
+    thousands, rest = divmod(version.value, 1000)
+    return CudaDevice(
+        name=name.value.decode(errors="replace"),
+        compute_capability=f"{major.value}.{minor.value}",
+        driver=f"{thousands}.{rest // 10}",
+    )
+
+
+@cache
+def _driver() -> ctypes.CDLL | None:
     library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
     except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return None
+    return driver if driver.cuInit(0) == 0 else None

@@ -1,0 +1,198 @@
+"""What an engine is made of: for each layer its precision, what was fused into it, its weights.
+
+Two sources, one result: TensorRT's engine inspector, which needs the engine loaded on a GPU, and
+the dump that the builder prints, which TensorRT-RTX gives on any machine.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any, Final
+
+__all__ = ["Layer", "convolutions", "layers_from_dump", "layers_from_json", "report", "summary"]
+
+_LAYER: Final = re.compile(
+    r"^Name: (?P<name>.*?), LayerType: (?P<kind>.*?), Inputs: \[(?P<inputs>.*?)\]"
+    r"(?:, Constants: \[(?P<constants>.*?)\])?, Outputs: \[(?P<outputs>.*?)\]"
+    r"(?:, TacticName: .*?)?(?:, StreamId: \d+)?(?:, Metadata: (?P<metadata>.*))?$"
+)
+_TENSOR: Final = re.compile(
+    r"\{ Name: .*?, Dimensions: \[(?P<shape>.*?)\].*?Datatype: (?P<type>\w+)"
+)
+_CONVOLUTION_KIND: Final = re.compile("corr|conv", re.IGNORECASE)
+_FUSED_CONVOLUTION: Final = re.compile(r"__myl_\w*(Corr|Conv)")
+_NODE: Final = re.compile(r"\[ONNX Layer: (.*?)\]")
+# Words of TensorRT's type and format names, the first that fits; its own short names otherwise.
+_TYPES: Final = {
+    "int8": "int8",
+    "half": "half",
+    "bf16": "bf16",
+    "bfloat16": "bf16",
+    "fp16": "half",
+    "fp8": "fp8",
+    "float": "float",
+    "fp32": "float",
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of an engine.
+
+    Attributes:
+        name: as the builder calls it.
+        kind: the builder's layer type, such as ``correlation`` (a convolution) or ``kgen``.
+        precision: ``int8``, ``half``, ``float`` ...: of its weights, or else of its first input.
+        output: type of its first output.
+        weights: their shape, or their number where the shape is not told; empty when it has none.
+        nodes: the ONNX nodes that were fused into it.
+    """
+
+    name: str
+    kind: str = ""
+    precision: str = "unknown"
+    output: str = "unknown"
+    weights: tuple[int, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    shape: tuple[int, ...]
+    type: str
+
+
+def layers_from_dump(text: str) -> list[Layer]:
+    """Read the dump that starts with ``Layers:`` in the builder's log."""
+    matches = (_LAYER.match(line) for line in text.splitlines())
+    return [
+        _layer(
+            match["name"],
+            match["kind"],
+            _tensors(match["inputs"]),
+            _weights(_tensors(match["constants"] or "")),
+            _tensors(match["outputs"]),
+            match["metadata"] or "",
+        )
+        for match in matches
+        if match
+    ]
+
+
+def layers_from_json(text: str) -> list[Layer]:
+    """Read what the engine inspector gives in its JSON format."""
+    layers = json.loads(text)["Layers"]
+    return [
+        # An engine built without detailed profiling verbosity knows its layers' names only.
+        Layer(raw)
+        if isinstance(raw, str)
+        else _layer(
+            raw.get("Name", ""),
+            raw.get("LayerType", ""),
+            _json_tensors(raw.get("Inputs")),
+            _json_weights(raw.get("Weights")) or _weights(_json_tensors(raw.get("Constants"))),
+            _json_tensors(raw.get("Outputs")),
+            raw.get("Metadata", ""),
+        )
+        for raw in layers
+    ]
+
+
+def convolutions(layers: Iterable[Layer], nodes: Sequence[str]) -> dict[str, str]:
+    """Return the precision in which each convolution of the ONNX model runs.
+
+    Args:
+        layers: of the engine.
+        nodes: names of the model's ``Conv`` nodes.
+
+    Returns:
+        Precision under each node's name; ``unknown`` where no fitting layer names it.
+    """
+    found: dict[str, Layer] = {}
+    for layer in layers:
+        if not (layer.weights or _is_convolution(layer)):
+            continue
+        for node in layer.nodes:
+            # Copies and quantisations of the weights name the node as well.
+            if node not in found or _is_convolution(layer):
+                found[node] = layer
+    return {node: found[node].precision if node in found else "unknown" for node in nodes}
+
+
+def summary(precisions: Iterable[str]) -> str:
+    """Return a line such as ``115 convolutions: 113 int8, 2 float``."""
+    counts = Counter(precisions)
+    parts = ", ".join(f"{count} {precision}" for precision, count in counts.most_common())
+    return f"{counts.total()} convolutions: {parts}" if counts else "no convolutions"
+
+
+def report(layers: Sequence[Layer], nodes: Sequence[str]) -> dict[str, Any]:
+    """Return the layer report as JSON-ready values: the counts, then every layer."""
+    precisions = convolutions(layers, nodes)
+    return {
+        "summary": summary(precisions.values()),
+        "convolutions": dict(Counter(precisions.values())),
+        "layers": [asdict(layer) for layer in layers],
+    }
+
+
+def _layer(
+    name: str,
+    kind: str,
+    inputs: Sequence[_Tensor],
+    weights: _Tensor | None,
+    outputs: Sequence[_Tensor],
+    metadata: str,
+) -> Layer:
+    decisive = [weights] if weights is not None else inputs
+    return Layer(
+        name=name,
+        kind=kind,
+        precision=decisive[0].type if decisive else "unknown",
+        output=outputs[0].type if outputs else "unknown",
+        weights=weights.shape if weights is not None else (),
+        nodes=tuple(_NODE.findall(metadata)),
+    )
+
+
+def _is_convolution(layer: Layer) -> bool:
+    return bool(_CONVOLUTION_KIND.search(layer.kind) or _FUSED_CONVOLUTION.match(layer.name))
+
+
+def _weights(constants: Sequence[_Tensor]) -> _Tensor | None:
+    """Return the largest constant, unless it is a scale or shift: one number per channel."""
+    largest = max(constants, key=lambda tensor: prod(tensor.shape), default=None)
+    if largest is None or prod(largest.shape) == max(largest.shape, default=1):
+        return None
+    return largest
+
+
+def _tensors(text: str) -> list[_Tensor]:
+    return [
+        _Tensor(
+            tuple(int(size) for size in match["shape"].split(",") if size), _type(match["type"])
+        )
+        for match in _TENSOR.finditer(text)
+    ]
+
+
+def _json_tensors(raw: list[dict[str, Any]] | None) -> list[_Tensor]:
+    return [
+        _Tensor(
+            tuple(tensor.get("Dimensions", ())),
+            _type(tensor.get("Datatype") or tensor.get("Format/Datatype", "")),
+        )
+        for tensor in raw or ()
+    ]
+
+
+def _json_weights(raw: dict[str, Any] | None) -> _Tensor | None:
+    return _Tensor((int(raw.get("Count", 0)),), _type(raw.get("Type", ""))) if raw else None
+
+
+def _type(name: str) -> str:
+    lowered = name.lower()
+    return next((short for word, short in _TYPES.items() if word in lowered), lowered or "unknown")

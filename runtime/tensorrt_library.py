@@ -1,0 +1,112 @@
+"""TensorRT and TensorRT-RTX: the package, its one logger, its failures in one line."""
+
+import importlib
+from collections import deque
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from emonet_deploy.errors import BackendError, EmonetError, MissingDependencyError
+
+__all__ = [
+    "INSTALL",
+    "PACKAGES",
+    "EngineKind",
+    "Library",
+    "checked",
+    "complaints",
+    "import_tensorrt",
+    "logger_of",
+]
+
+EngineKind = Literal["trt", "trt-rtx"]
+
+PACKAGES: Final[dict[EngineKind, str]] = {"trt": "tensorrt", "trt-rtx": "tensorrt_rtx"}
+"""The Python package behind each kind of engine."""
+
+INSTALL: Final[dict[EngineKind, str]] = {
+    "trt": "pip install 'tensorrt-cu13>=10.13,<12'",
+    "trt-rtx": "pip install tensorrt-rtx",
+}
+
+Library: TypeAlias = Any
+"""The module ``tensorrt`` or ``tensorrt_rtx``, or an object of it: neither has type stubs."""
+
+T = TypeVar("T")
+
+
+def import_tensorrt(kind: EngineKind) -> Library:
+    """Return the package that builds and runs a kind of engine.
+
+    Raises:
+        MissingDependencyError: it is not installed; the message has the command.
+        BackendError: it is installed but cannot be loaded.
+    """
+    package = PACKAGES[kind]
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"engines of the kind {kind} need the package {package}: {INSTALL[kind]}"
+        ) from error
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(
+            f"the package {package} is installed but cannot be loaded ({_one_line(str(error))}); "
+            f"install it again: {INSTALL[kind]}"
+        ) from error
+
+
+@cache
+def logger_of(trt: Library) -> Library:
+    """Return the process's one logger for a package: TensorRT keeps the first it is given.
+
+    It has ``errors``, the newest messages of that severity, and ``layers``, the newest dump of an
+    engine's layers, which a build prints when its profiling verbosity is ``DETAILED``.
+    """
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the base class is known at run time only
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: deque[str] = deque(maxlen=20)
+            self.layers = ""
+
+        def log(self, severity: Library, msg: str) -> None:
+            if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
+                self.errors.append(msg)
+            elif msg.startswith("Layers:"):
+                self.layers = msg
+
+    return Logger()
+
+
+def checked(
+    result: T | Literal[False] | None,
+    what: str,
+    trt: Library,
+    error: type[EmonetError] = BackendError,
+) -> T:
+    """Return what a TensorRT call returned, or raise when that is None or False.
+
+    Args:
+        result: of the call; TensorRT says None or False where others raise.
+        what: the call did not do, for the message: ``TensorRT could not {what}``.
+        trt: the package; its logger has the reason.
+        error: the type to raise.
+
+    Raises:
+        EmonetError: of the type ``error``, with what the logger collected.
+    """
+    if result is None or result is False:
+        raise error(f"{trt.__name__} could not {what}: {complaints(trt)}")
+    return result
+
+
+def complaints(trt: Library) -> str:
+    """Return the errors a package has logged since the last call, as one line."""
+    errors = logger_of(trt).errors
+    taken = [errors.popleft() for _ in range(len(errors))]
+    unique = list(dict.fromkeys(_one_line(message) for message in taken))
+    return "; ".join(unique) or "it gave no reason"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
