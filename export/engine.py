@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
-from emonet_deploy.errors import ArtifactError, BackendError, ExportError, InputError
+from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.layers import Layer, convolutions, layers_from_dump, layers_from_json
 from emonet_deploy.export.tensorrt_builder import Progress, build_plan
 from emonet_deploy.runtime.artifact import EngineInfo, ModelInfo, read_info, sidecar_path
 from emonet_deploy.runtime.devices import CudaDevice, cuda_device
+from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.tensorrt_library import (
     PACKAGES,
     EngineKind,
@@ -61,7 +62,7 @@ def build_engine(
         ArtifactError: the ONNX file is missing, damaged or foreign.
         InputError: an option makes no sense, or the model is for another target.
         MissingDependencyError: the package is not installed.
-        BackendError: ``trt`` without a GPU.
+        BackendError: the package cannot be loaded, or ``trt`` without a GPU.
         ExportError: TensorRT refused the model or failed; the message has its reasons.
     """
     options = options or BuildOptions()
@@ -73,13 +74,9 @@ def build_engine(
             f"{onnx_path} is for the CPU: its uint8 activations saturate in TensorRT; "
             "make a model for the GPU with `emonet export --target gpu`"
         )
+    require(kind, "build")
     trt = import_tensorrt(kind)
     gpu = cuda_device() if kind == "trt" else None
-    if kind == "trt" and gpu is None:
-        raise BackendError(
-            "TensorRT builds on the GPU the engine shall run on, and there is none here; build on "
-            "that machine, or with --engine trt-rtx, or run the ONNX model itself (--backend onnx)"
-        )
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
     plan, dump = build_plan(trt, kind, onnx_path, options, progress)
     low, best, high = options.batches

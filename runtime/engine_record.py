@@ -23,14 +23,14 @@ def kind_of(engine: EngineInfo) -> EngineKind:
     return "trt-rtx" if engine.package == PACKAGES["trt-rtx"] else "trt"
 
 
-def check_engine(path: Path, info: ModelInfo, version: str, gpu: CudaDevice) -> EngineInfo:
+def check_engine(path: Path, info: ModelInfo, version: str, gpu: CudaDevice | None) -> EngineInfo:
     """Raise unless an engine may be given to TensorRT on this machine.
 
     Args:
         path: of the engine.
         info: its record.
         version: of the TensorRT package that would run it.
-        gpu: that would run it.
+        gpu: that would run it, if any.
 
     Returns:
         The record's part on the engine.
@@ -84,17 +84,17 @@ def _valid(path: Path, info: ModelInfo) -> EngineInfo:
 
 
 def _differences(
-    path: Path, info: ModelInfo, engine: EngineInfo, version: str, gpu: CudaDevice
+    path: Path, info: ModelInfo, engine: EngineInfo, version: str, gpu: CudaDevice | None
 ) -> list[str]:
     differences = []
-    here = _words(gpu.name, gpu.compute_capability)
+    here = _words(gpu.name, gpu.compute_capability) if gpu else "no GPU"
     if engine.version != version:
         differences.append(f"built with {engine.package} {engine.version}, here is {version}")
     if kind_of(engine) == "trt":
         built = (engine.gpu, *engine.compute_capability)
-        if built != (gpu.name, gpu.compute_capability):
+        if gpu is None or built != (gpu.name, gpu.compute_capability):
             differences.append(f"built on {_words(*built)}, here is {here}")
-    elif not _rtx_covers(engine, gpu):
+    elif gpu is None or not _rtx_covers(engine, gpu):
         targets = ", ".join(engine.compute_capability) or "8.0 and later"
         differences.append(f"built for compute capability {targets}, here is {here}")
     parent = path.parent / str(engine.options.get("onnx", ""))

@@ -165,7 +165,11 @@ def load_session(
             from emonet_deploy.runtime.onnx_backend import OnnxSession
 
             return OnnxSession(path, device, threads)
-        case "trt" | "trt-rtx":
+        case "trt":
             from emonet_deploy.runtime.tensorrt_backend import TensorRTSession
 
             return TensorRTSession(path, device)
+        case "trt-rtx":
+            from emonet_deploy.runtime.tensorrt_backend import RtxSession
+
+            return RtxSession(path, device)

@@ -1,0 +1,118 @@
+"""What each backend needs, what of it is here, and the command that brings the rest."""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Final, Literal
+
+from emonet_deploy.errors import BackendError, MissingDependencyError
+from emonet_deploy.runtime.cuda import INSTALL_PYCUDA
+from emonet_deploy.runtime.devices import cuda_device
+from emonet_deploy.runtime.session import Backend
+from emonet_deploy.runtime.tensorrt_library import INSTALL, EngineKind
+
+__all__ = ["Purpose", "Requirement", "require", "requirements"]
+
+Purpose = Literal["build", "run"]
+
+_INSTEAD: Final[dict[tuple[EngineKind, Purpose], str]] = {
+    ("trt", "build"): "build with --engine trt-rtx, which needs no GPU, or use the ONNX model "
+    "itself with --engine onnx",
+    ("trt", "run"): "use --engine onnx",
+    ("trt-rtx", "build"): "use the ONNX model itself with --engine onnx",
+    ("trt-rtx", "run"): "use --engine onnx",
+}
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing a backend needs.
+
+    Attributes:
+        name: of a package or a device.
+        found: which version or device is here; None when it is missing or cannot be loaded.
+        remedy: what to type, or what to do.
+        problem: why it counts as missing, when it is here but cannot be loaded.
+        optional: the backend does without it.
+    """
+
+    name: str
+    found: str | None
+    remedy: str
+    problem: str = ""
+    optional: bool = False
+
+
+def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement]:
+    """Return what a backend needs to run artifacts, or an engine to be built, on this machine."""
+    match backend:
+        case "torch":
+            return [_package("torch", "torch", "pip install torch")]
+        case "onnx":
+            return [_package("onnxruntime", "onnxruntime-gpu", "pip install onnxruntime-gpu")]
+        case "trt":
+            library = _package("tensorrt", "tensorrt-cu13", INSTALL["trt"])
+        case "trt-rtx":
+            library = _package("tensorrt_rtx", "tensorrt-rtx", INSTALL["trt-rtx"])
+    if purpose == "build":
+        return [library, _gpu()] if backend == "trt" else [library]
+    graphs = _package("cuda.bindings", "cuda-bindings", "pip install cuda-bindings", optional=True)
+    return [library, _gpu(), _package("pycuda.driver", "pycuda", INSTALL_PYCUDA), graphs]
+
+
+def require(kind: EngineKind, purpose: Purpose) -> None:
+    """Raise unless engines of a kind can be built or run here.
+
+    Raises:
+        MissingDependencyError: packages are missing; the message names all of them, with the
+            commands, and what to use instead.
+        BackendError: the packages are here, but no GPU, or one of them cannot be loaded.
+    """
+    missing = [need for need in requirements(kind, purpose) if not (need.found or need.optional)]
+    if not missing:
+        return
+    problem = all(need.problem or need.name == _GPU for need in missing)
+    raise (BackendError if problem else MissingDependencyError)(
+        f"cannot {purpose} engines of the kind {kind} here: {_listed(missing)}; "
+        f"or {_INSTEAD[kind, purpose]}"
+    )
+
+
+_GPU: Final = "NVIDIA GPU"
+
+
+def _gpu() -> Requirement:
+    gpu = cuda_device()
+    found = f"{gpu.name}, compute capability {gpu.compute_capability}" if gpu else None
+    return Requirement(_GPU, found, "use a machine with an NVIDIA GPU and its driver")
+
+
+def _package(module: str, package: str, remedy: str, *, optional: bool = False) -> Requirement:
+    found, problem = None, ""
+    try:
+        importlib.import_module(module)
+        found = _version(package, module)
+    except ModuleNotFoundError:
+        pass
+    except Exception as error:  # a library that is missing, a driver that is too old ...
+        problem = " ".join(str(error).split()) or type(error).__name__
+    return Requirement(package, found, remedy, problem, optional)
+
+
+def _version(package: str, module: str) -> str:
+    """Return the version, which the CUDA and CPU variants of a package have under other names."""
+    for name in (package, module.partition(".")[0]):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
+
+
+def _listed(missing: Sequence[Requirement]) -> str:
+    parts = []
+    for need in missing:
+        state = f"cannot be loaded ({need.problem})" if need.problem else "is missing"
+        parts.append(f"{need.name} {state} ({need.remedy})")
+    return ", ".join(parts)

@@ -1,0 +1,114 @@
+"""Engines of TensorRT and TensorRT-RTX as sessions."""
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import ClassVar
+
+from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError
+from emonet_deploy.runtime.artifact import read_info
+from emonet_deploy.runtime.cuda import open_gpu
+from emonet_deploy.runtime.devices import cuda_device
+from emonet_deploy.runtime.doctor import require
+from emonet_deploy.runtime.engine_record import check_engine, rebuild_command
+from emonet_deploy.runtime.engine_runner import DeviceTimes, EngineRunner
+from emonet_deploy.runtime.rtx_runner import RtxRunner
+from emonet_deploy.runtime.session import Array, Backend, Device, Session
+from emonet_deploy.runtime.tensorrt_library import EngineKind, import_tensorrt
+
+__all__ = ["RtxSession", "TensorRTSession"]
+
+
+class TensorRTSession(Session):
+    """An engine of TensorRT on the GPU it was built on."""
+
+    backend: ClassVar[Backend] = "trt"
+    _kind: ClassVar[EngineKind] = "trt"
+    _runner_type: ClassVar[type[EngineRunner]] = EngineRunner
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: Device = "auto",
+        *,
+        graph: bool = False,
+        timing: bool = False,
+    ) -> None:
+        """Load an engine.
+
+        Args:
+            path: the engine; its record lies beside it.
+            device: as for ``load_session``; engines run on CUDA only.
+            graph: run each batch size as a CUDA graph where that works.
+            timing: measure each run on the device; see ``times``.
+
+        Raises:
+            ArtifactError: the engine or its record is missing, damaged, foreign, or made for
+                another machine; the message says what differs and how to rebuild it.
+            BackendError: no GPU, or CUDA or TensorRT failed.
+            InputError: ``device`` is ``cpu``.
+            MissingDependencyError: a package is not installed.
+        """
+        path = Path(path)
+        info = read_info(path)
+        if device == "cpu":
+            raise InputError(
+                f"{path} is an engine and runs on a GPU; on the CPU run the ONNX model it came from"
+            )
+        require(self._kind, "run")
+        trt = import_tensorrt(self._kind)
+        record = check_engine(path, info, trt.__version__, cuda_device())
+        gpu = open_gpu()
+        self._lock = Lock()
+        with _translated(f"cannot run {path}", f"rebuild it: {rebuild_command(path, record)}"):
+            self._runner = self._runner_type(
+                trt, gpu, path.read_bytes(), info, record, graph=graph, timing=timing
+            )
+        # Also when nobody closes the session, and at exit while CUDA still works.
+        self._release = weakref.finalize(self, self._runner.close)
+        super().__init__(info, provider=trt.__name__, device="cuda", max_batch=record.max_batch)
+
+    @property
+    def times(self) -> DeviceTimes | None:
+        """What the device spent on the last run, when the session was made with ``timing``."""
+        return self._runner.times
+
+    def close(self) -> None:
+        """Wait for a run that is under way, then release everything; twice is harmless."""
+        with self._lock:
+            super().close()
+            with _translated("cannot release the engine", "end the process"):
+                self._runner.close()
+            self._release.detach()
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        with self._lock:
+            if not self._open:
+                raise BackendError("this session is closed; load the artifact again")
+            with _translated("the engine failed", "see `emonet doctor`"):
+                return self._runner.run(images)
+
+
+class RtxSession(TensorRTSession):
+    """An engine of TensorRT-RTX on any GPU it was built for."""
+
+    backend: ClassVar[Backend] = "trt-rtx"
+    _kind: ClassVar[EngineKind] = "trt-rtx"
+    _runner_type: ClassVar[type[EngineRunner]] = RtxRunner
+
+
+@contextmanager
+def _translated(what: str, then: str) -> Iterator[None]:
+    """Say in one line what failed and what to do; pycuda's and TensorRT's errors share no base."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{what}: {error}; {then}") from error
+    except EmonetError as error:
+        raise BackendError(f"{what}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BackendError(f"{what}: {reason}; {then}") from error
