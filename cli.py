@@ -8,8 +8,9 @@ that ``emonet --help`` starts at once.
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -17,6 +18,7 @@ from typer.core import TyperGroup
 from emonet_deploy import __version__
 from emonet_deploy.console import (
     number,
+    phase_bar,
     print_parity,
     print_table,
     progress_bar,
@@ -30,6 +32,7 @@ from emonet_deploy.errors import EmonetError, InputError, ParityError
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.predictor import Prediction
+    from emonet_deploy.runtime.tensorrt_library import EngineKind
 
 __all__ = ["app", "main"]
 
@@ -158,6 +161,50 @@ def export(
         },
     )
     print(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def build(
+    model: Annotated[Path, typer.Argument(help="An ONNX model of this toolkit.")],
+    engine: Annotated[
+        str, typer.Option("--engine", "--backend", help="trt (on its GPU) or trt-rtx (anywhere).")
+    ] = "trt",
+    max_batch: Annotated[int, typer.Option(help="Largest batch at once.")] = 16,
+    opt_batch: Annotated[
+        int | None, typer.Option(help="Batch to be fastest at; by default 8 or the largest.")
+    ] = None,
+    min_batch: Annotated[int, typer.Option(help="Smallest batch.")] = 1,
+    sm: Annotated[
+        str, typer.Option(help="trt-rtx: compute capabilities, as 75,80,86,89,120,121.")
+    ] = "",
+    workspace: Annotated[int | None, typer.Option(help="Limit of scratch memory, MiB.")] = None,
+    level: Annotated[
+        int | None, typer.Option(help="0 builds fastest, 5 looks longest for a fast engine.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The engine, or its folder; by default beside the model.")
+    ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", help="Write what each layer became as JSON.")
+    ] = None,
+) -> None:
+    """Compile an ONNX model into a TensorRT engine."""
+    from emonet_deploy.export.build_options import BuildOptions
+    from emonet_deploy.export.engine import build_engine
+    from emonet_deploy.export.layers import report
+
+    if engine not in {"trt", "trt-rtx"}:
+        raise InputError(f"--engine must be trt or trt-rtx, not {engine}")
+    options = BuildOptions(
+        max_batch, opt_batch, min_batch, tuple(map(_positive, filter(None, sm.split(",")))),
+        workspace, level,
+    )  # fmt: skip
+    with phase_bar(f"building {model.name}") as progress:
+        built = build_engine(model, out, cast("EngineKind", engine), options, progress)
+    layers = report(built.layers, built.convolutions)
+    write_json(report_file, layers)
+    print(layers["summary"])
+    print(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()
@@ -296,6 +343,23 @@ def predict(
     write_csv(csv_file, rows)
 
 
+@app.command()
+def doctor(json_file: JsonFile = None) -> None:
+    """Tell what runs here, and what to install for the rest."""
+    from emonet_deploy.runtime.doctor import examine
+
+    rows = examine()
+    print_table(
+        ("backend", "to", "ready", "has", "missing, and what to type"),
+        [
+            (r.backend, r.purpose, "yes" if r.ready else "no",
+             ", ".join(r.has) or "-", "; ".join(r.missing) or "-")
+            for r in rows
+        ],
+    )  # fmt: skip
+    write_json(json_file, [asdict(row) | {"ready": row.ready} for row in rows])
+
+
 def main() -> None:
     """Run the command line."""
     app()
@@ -344,7 +408,7 @@ def _device(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
 
 def _positive(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
-        raise InputError(f"a batch size must be a whole number from 1, not {text!r}")
+        raise InputError(f"expected whole numbers from 1, not {text!r}")
     return int(text)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "number",
+    "phase_bar",
     "print_parity",
     "print_table",
     "progress_bar",
@@ -78,6 +79,19 @@ def print_parity(result: "Parity") -> None:
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar on a terminal, nothing elsewhere; yields ``update(done, total)``."""
+    with _bar(label) as update:
+        yield lambda done, total: update(label, done, total)
+
+
+@contextmanager
+def phase_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for one phase after another; yields ``update(phase, done, total)``."""
+    with _bar(label) as update:
+        yield lambda phase, done, total: update(f"{label}: {phase}", done, total)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -91,7 +105,9 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
         transient=True,
     ) as progress:
         task = progress.add_task(label, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda text, done, total: progress.update(
+            task, description=text, completed=done, total=total
+        )
 
 
 def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JSON value

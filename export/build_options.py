@@ -1,7 +1,6 @@
 """How to build an engine, and what to call it."""
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,7 +29,6 @@ class BuildOptions:
             builds one engine for 8.0 and all later ones.
         workspace_mib: limit of scratch memory in MiB; by default the GPU's memory.
         level: 0 builds fastest, 5 looks longest for the fastest engine; TensorRT's default is 3.
-        timing_cache: where TensorRT's measurements are kept from build to build; not for RTX.
     """
 
     max_batch: int = 16
@@ -39,7 +37,6 @@ class BuildOptions:
     sm: tuple[int, ...] = ()
     workspace_mib: int | None = None
     level: int | None = None
-    timing_cache: Path | None = None
 
     @property
     def batches(self) -> tuple[int, int, int]:
@@ -80,7 +77,7 @@ def engine_name(
     with its targets, ``emonet_8.fp16.rtx-sm89.plan``.
     """
     if gpu is not None:
-        target = re.sub(r"[^a-z0-9]+", "-", gpu.name.lower()).strip("-")
+        target = gpu.slug
     else:
         target = "-".join(["rtx", *(f"sm{sm}" for sm in options.sm)])
     return f"{Path(onnx_path).stem}.{target}.plan"

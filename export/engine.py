@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from emonet_deploy.emonet_ref.cache import cache_dir
 from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
 from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.export.build_options import BuildOptions, engine_name
@@ -78,7 +79,8 @@ def build_engine(
     trt = import_tensorrt(kind)
     gpu = cuda_device() if kind == "trt" else None
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
-    plan, dump = build_plan(trt, kind, onnx_path, options, progress)
+    measured = _timing_cache(trt, gpu) if gpu is not None else None
+    plan, dump = build_plan(trt, kind, onnx_path, options, measured, progress)
     low, best, high = options.batches
     info = replace(
         info,
@@ -117,6 +119,11 @@ def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str)
             f"an engine's name ends in {' or '.join(ENGINE_SUFFIXES)}, not as {path.name}"
         )
     return path
+
+
+def _timing_cache(trt: Library, gpu: CudaDevice) -> Path:
+    """Return where TensorRT's measurements lie: they hold for one version on one GPU."""
+    return cache_dir() / "timing" / f"{trt.__name__}-{trt.__version__}-{gpu.slug}.bin"
 
 
 def _layers(trt: Library, kind: EngineKind, plan: bytes, dump: str) -> list[Layer]:

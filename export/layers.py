@@ -7,7 +7,7 @@ the dump that the builder prints, which TensorRT-RTX gives on any machine.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Final
@@ -129,12 +129,12 @@ def summary(precisions: Iterable[str]) -> str:
     return f"{counts.total()} convolutions: {parts}" if counts else "no convolutions"
 
 
-def report(layers: Sequence[Layer], nodes: Sequence[str]) -> dict[str, Any]:
-    """Return the layer report as JSON-ready values: the counts, then every layer."""
-    precisions = convolutions(layers, nodes)
+def report(layers: Sequence[Layer], precisions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the layer report as JSON-ready values: the counts, each convolution, each layer."""
     return {
         "summary": summary(precisions.values()),
-        "convolutions": dict(Counter(precisions.values())),
+        "counts": dict(Counter(precisions.values())),
+        "convolutions": dict(precisions),
         "layers": [asdict(layer) for layer in layers],
     }
 

@@ -28,6 +28,7 @@ def build_plan(
     kind: EngineKind,
     onnx_path: Path,
     options: BuildOptions,
+    timing_cache: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, str]:
     """Compile an ONNX file.
@@ -40,6 +41,8 @@ def build_plan(
         kind: which package that is.
         onnx_path: the model.
         options: checked ones.
+        timing_cache: file of TensorRT's measurements, kept from build to build; None for RTX,
+            which makes none.
         progress: told how far the build is.
 
     Returns:
@@ -51,7 +54,7 @@ def build_plan(
     stop = Event()
     # In another thread, because Python handles Ctrl-C in the main thread, outside of C++.
     with ThreadPoolExecutor(1, "tensorrt-build") as pool:
-        future = pool.submit(_build, trt, kind, onnx_path, options, progress, stop)
+        future = pool.submit(_build, trt, kind, onnx_path, options, timing_cache, progress, stop)
         try:
             while not future.done():
                 wait([future], _POLL)
@@ -66,6 +69,7 @@ def _build(
     kind: EngineKind,
     onnx_path: Path,
     options: BuildOptions,
+    timing_cache: Path | None,
     progress: Progress | None,
     stop: Event,
 ) -> tuple[bytes, str]:
@@ -90,14 +94,14 @@ def _build(
     _set_profile(trt, builder, network, config, options)
     if kind == "trt-rtx":
         _set_targets(trt, config, options)
-    elif options.timing_cache is not None:
-        _set_timing_cache(trt, config, options.timing_cache)
+    if timing_cache is not None:
+        _set_timing_cache(trt, config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     plan = bytes(checked(plan, f"build an engine from {onnx_path}", trt, ExportError))
-    if kind == "trt" and options.timing_cache is not None:
+    if timing_cache is not None:
         # An engine is not lost because the measurements cannot be kept.
         with suppress(ExportError):
-            _keep_timing_cache(trt, config, options.timing_cache)
+            _keep_timing_cache(trt, config, timing_cache)
     return plan, logger.layers
 
 

@@ -1,6 +1,7 @@
 """Which devices this machine has, asked of the driver itself."""
 
 import ctypes
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,11 @@ class CudaDevice:
     name: str
     compute_capability: str
     driver: str
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name, such as ``nvidia-l4``."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
 
 @cache

@@ -1,7 +1,6 @@
 """What each backend needs, what of it is here, and the command that brings the rest."""
 
 import importlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, Literal
@@ -9,10 +8,10 @@ from typing import Final, Literal
 from emonet_deploy.errors import BackendError, MissingDependencyError
 from emonet_deploy.runtime.cuda import INSTALL_PYCUDA
 from emonet_deploy.runtime.devices import cuda_device
-from emonet_deploy.runtime.session import Backend
-from emonet_deploy.runtime.tensorrt_library import INSTALL, EngineKind
+from emonet_deploy.runtime.session import BACKENDS, Backend
+from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES, EngineKind
 
-__all__ = ["Purpose", "Requirement", "require", "requirements"]
+__all__ = ["Examination", "Purpose", "Requirement", "require", "requirements"]
 
 Purpose = Literal["build", "run"]
 
@@ -42,6 +41,41 @@ class Requirement:
     remedy: str
     problem: str = ""
     optional: bool = False
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a backend has and lacks for a purpose on this machine."""
+
+    backend: Backend
+    purpose: Purpose
+    has: tuple[str, ...]
+    missing: tuple[str, ...]
+    optional: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that is needed is here."""
+        return not self.missing
+
+
+def examine() -> list[Examination]:
+    """Examine every backend: what runs here, what can be built here, and what is missing."""
+    return [_examine(backend, "run") for backend in BACKENDS] + [
+        _examine(kind, "build") for kind in PACKAGES
+    ]
+
+
+def _examine(backend: Backend, purpose: Purpose) -> Examination:
+    needs = requirements(backend, purpose)
+    absent = [need for need in needs if need.found is None]
+    return Examination(
+        backend,
+        purpose,
+        has=tuple(f"{need.name} {need.found}" for need in needs if need.found),
+        missing=tuple(_described(need) for need in absent if not need.optional),
+        optional=tuple(_described(need) for need in absent if need.optional),
+    )
 
 
 def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement]:
@@ -74,7 +108,7 @@ def require(kind: EngineKind, purpose: Purpose) -> None:
         return
     problem = all(need.problem or need.name == _GPU for need in missing)
     raise (BackendError if problem else MissingDependencyError)(
-        f"cannot {purpose} engines of the kind {kind} here: {_listed(missing)}; "
+        f"cannot {purpose} engines of the kind {kind} here: {', '.join(map(_described, missing))}; "
         f"or {_INSTEAD[kind, purpose]}"
     )
 
@@ -110,9 +144,6 @@ def _version(package: str, module: str) -> str:
     return "of unknown version"
 
 
-def _listed(missing: Sequence[Requirement]) -> str:
-    parts = []
-    for need in missing:
-        state = f"cannot be loaded ({need.problem})" if need.problem else "is missing"
-        parts.append(f"{need.name} {state} ({need.remedy})")
-    return ", ".join(parts)
+def _described(need: Requirement) -> str:
+    state = f"cannot be loaded ({need.problem})" if need.problem else "is missing"
+    return f"{need.name} {state}: {need.remedy}"

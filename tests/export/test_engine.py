@@ -22,7 +22,7 @@ from emonet_deploy.errors import (
 )
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.engine import build_engine
-from emonet_deploy.export.layers import layers_from_json, report, summary
+from emonet_deploy.export.layers import convolutions, layers_from_json, report, summary
 from emonet_deploy.runtime.artifact import read_info, sidecar_path
 from emonet_deploy.runtime.devices import CudaDevice
 from emonet_deploy.runtime.tensorrt_library import complaints, logger_of
@@ -77,8 +77,8 @@ def test_layers_tell_fusion_and_weights(tmp_path):
     first = next(layer for layer in engine.layers if "first" in layer.nodes)
     assert first.weights == (32, 3, 4, 4)
     assert "hidden" in first.nodes  # the Relu runs inside the convolution
-    layers = report(engine.layers, ["first", "second"])
-    assert layers["convolutions"] == {"float": 2}
+    layers = report(engine.layers, engine.convolutions)
+    assert layers["counts"] == {"float": 2}
     assert json.loads(json.dumps(layers))["layers"][0]["name"] == engine.layers[0].name
 
 
@@ -216,7 +216,7 @@ def test_without_the_package_the_command_that_installs_it_is_told(tmp_path, monk
 
 def test_without_a_gpu_tensorrt_says_what_to_do_instead(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", rtx)
-    monkeypatch.setattr("emonet_deploy.export.engine.cuda_device", lambda: None)
+    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
     with pytest.raises(BackendError, match="--engine trt-rtx"):
         build_engine(write_tiny(tmp_path / "m.onnx"), kind="trt")
 
@@ -252,8 +252,8 @@ def test_the_inspectors_json_is_read():
     assert [layer.precision for layer in layers] == ["unknown", "int8", "float", "half"]
     assert layers[1].nodes == ("conv1", "relu")
     assert layers[1].weights == (9408,)
-    assert report(layers, ["conv1", "conv2", "conv3"])["convolutions"] == {
-        "int8": 1,
-        "half": 1,
-        "unknown": 1,
+    assert convolutions(layers, ["conv1", "conv2", "conv3"]) == {
+        "conv1": "int8",
+        "conv2": "half",
+        "conv3": "unknown",
     }
