@@ -267,12 +267,13 @@ def bench(
     """Measure speed, memory and agreement in one table; backends are timed in turns."""
     from emonet_deploy.benchmarks.bench import Candidate, run_bench
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.recipes import obtain, parity_crops, source_of
+    from emonet_deploy.recipes import engines_of, obtain, parity_crops, source_of
     from emonet_deploy.runtime.session import load_session
 
     batches = [_positive(text) for text in batch.split(",")]
+    engines = [] if artifacts else engines_of(engine)
     source = source_of(checkpoint, nclass, say)
-    paths = artifacts or obtain(engine.split(","), precision.split(","), nclass, source, out, say)
+    paths = artifacts or obtain(engines, precision.split(","), nclass, source, out, say)
     loaded = [
         Candidate(path, load_session(path, device=_device(device), threads=threads))
         for path in dict.fromkeys([source.path, *paths])
@@ -322,9 +323,11 @@ def predict(
 
     pictures = _pictures(files)
     if model is None:
-        from emonet_deploy.recipes import obtain, source_of
+        from emonet_deploy.recipes import engines_of, obtain, source_of
 
-        model = obtain([engine], ["fp32"], nclass, source_of(checkpoint, nclass, say), out, say)[0]
+        engines = engines_of(engine)
+        source = source_of(checkpoint, nclass, say)
+        model = obtain(engines[:1], ["fp32"], nclass, source, out, say)[0]
     with load_session(model, device=_device(device), threads=threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")

@@ -12,13 +12,16 @@ from emonet_deploy.emonet_ref.extras import needs
 from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
 from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.fitting_engine import fitting_engine
 from emonet_deploy.runtime.artifact import artifact_name, read_info
-from emonet_deploy.runtime.session import load_session
+from emonet_deploy.runtime.doctor import require
+from emonet_deploy.runtime.session import BACKENDS, Backend, load_session
+from emonet_deploy.runtime.tensorrt_library import PACKAGES
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
 
-__all__ = ["export_checked", "obtain", "parity_crops", "reference_of", "source_of"]
+__all__ = ["engines_of", "export_checked", "obtain", "parity_crops", "reference_of", "source_of"]
 
 Say = Callable[[str], None]
 
@@ -78,8 +81,28 @@ def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tupl
     return path, result
 
 
+def engines_of(names: str) -> list[Backend]:
+    """Return the engines a list with commas names, once it is sure that they can run here.
+
+    Raises:
+        InputError: an unknown engine.
+        MissingDependencyError: packages are missing.
+        BackendError: no GPU.
+    """
+    engines: list[Backend] = []
+    for name in names.split(","):
+        known = [backend for backend in BACKENDS if backend == name.strip()]
+        if not known:
+            raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
+        engines += known
+    for engine in engines:
+        if engine in PACKAGES:
+            require(engine, "run")
+    return engines
+
+
 def obtain(
-    engines: Iterable[str],
+    engines: Iterable[Backend],
     precisions: Iterable[str],
     nclass: int,
     source: Checkpoint,
@@ -89,7 +112,7 @@ def obtain(
     """Return the artifacts that engines and precisions name; those that are missing are made.
 
     Raises:
-        InputError: an unknown engine or precision.
+        InputError: an unknown precision.
         ExportError: one could not be made.
     """
     paths: list[Path] = []
@@ -106,6 +129,7 @@ def obtain(
                         say(f"no {path} of the checkpoint {source.identity} yet; making it")
                         export_checked(nclass, source, out, say)
                     paths.append(path)
-            case _:
-                raise InputError(f"unknown engine {engine!r}; choose torch or onnx")
+            case "trt" | "trt-rtx":
+                models = obtain(["onnx"], precisions, nclass, source, out, say)
+                paths += [fitting_engine(model, engine, say) for model in models]
     return paths

@@ -76,8 +76,6 @@ def engine_name(
     An engine of TensorRT-RTX, which is not for one GPU, is called ``emonet_8.fp16.rtx.plan`` or,
     with its targets, ``emonet_8.fp16.rtx-sm89.plan``.
     """
-    if gpu is not None:
-        target = gpu.slug
-    else:
-        target = "-".join(["rtx", *(f"sm{sm}" for sm in options.sm)])
+    targets = ["rtx", *(f"sm{sm}" for sm in options.sm)]
+    target = gpu.slug if gpu is not None else "-".join(targets)
     return f"{Path(onnx_path).stem}.{target}.plan"

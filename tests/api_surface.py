@@ -18,12 +18,13 @@ def surface(name):
 def parameters(signature):
     """Return (required, all) parameter names of a pybind or Boost signature, without `self`."""
     inside = re.search(r"\((.*)\)(?: ->.*)?$", signature)[1]
-    if ("self" not in inside and "(object)" in inside) or "(int)" in inside:
+    if re.search(r"\(\w+\)\w", inside):  # Boost
         names = re.findall(r"\(\w+\)(\w+)", inside)
         optional = re.findall(r"\(\w+\)(\w+)", inside[inside.find("[") :]) if "[" in inside else []
         return [name for name in names if name not in optional], names
     parts = [part.strip() for part in _split(inside) if part.strip()]
-    names = [re.match(r"\*{0,2}\w+", part)[0] for part in parts]
+    # Python's `name: type = default`, or Cython's `type name`.
+    names = [re.split(r"[:=]", part)[0].split()[-1] for part in parts]
     required = [name for name, part in zip(names, parts, strict=True) if "=" not in part]
     return [n for n in required if n != "self"], [n for n in names if n != "self"]
 

@@ -5,6 +5,7 @@ the logger, as the real ones do.
 """
 
 import enum
+import functools
 import json
 import types
 
@@ -30,6 +31,7 @@ def make_tensorrt(machine, version):
         """Decorate a method that, when its call shall fail, logs and returns something instead."""
 
         def wrap(method):
+            @functools.wraps(method)
             def called(self, *arguments):
                 if machine.call(name):
                     self._logger.log(trt.ILogger.ERROR, f"{name}: injected")

@@ -212,7 +212,7 @@ def test_whichever_call_fails_is_one_line_and_leaks_nothing(world):
     path = world.build()
 
     def life():
-        # From the opening of the GPU on. Timed, and over two batch sizes, to pass through every call there is.
+        # From the opening of the GPU on; timed, and over two batch sizes, to call all there is.
         with world.open(path, timing=True) as session:
             return session.run(images(1)), session.run(images(3)), session.times
 
