@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from emonet_deploy.emonet_ref.cache import cache_dir
-from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.files import atomic_write
 from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.layers import Layer, convolutions, layers_from_dump, layers_from_json
 from emonet_deploy.export.tensorrt_builder import Progress, build_plan
+from emonet_deploy.export.turing import TURING, without_gemm
 from emonet_deploy.runtime.artifact import EngineInfo, ModelInfo, read_info, sidecar_path
 from emonet_deploy.runtime.devices import CudaDevice, cuda_device
 from emonet_deploy.runtime.doctor import require
@@ -80,11 +81,13 @@ def build_engine(
     gpu = cuda_device() if kind == "trt" else None
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
     measured = _timing_cache(trt, gpu) if gpu is not None else None
-    plan, dump = build_plan(trt, kind, onnx_path, options, measured, progress)
+    content = onnx_path.read_bytes()
+    model = without_gemm(content) if TURING in options.sm else content
+    plan, dump = build_plan(trt, kind, model, options, measured, progress)
     low, best, high = options.batches
     info = replace(
         info,
-        parent_sha256=sha256_file(onnx_path),
+        parent_sha256=sha256(content).hexdigest(),
         sha256=sha256(plan).hexdigest(),
         engine=EngineInfo(
             package=PACKAGES[kind],
@@ -105,7 +108,7 @@ def build_engine(
     )
     _write(path, plan, info)
     layers = _layers(trt, kind, plan, dump)
-    return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(onnx_path)))
+    return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(content)))
 
 
 def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str) -> Path:
@@ -141,10 +144,10 @@ def _compute_capability(options: BuildOptions, gpu: CudaDevice | None) -> tuple[
     return tuple(f"{sm // 10}.{sm % 10}" for sm in options.sm)
 
 
-def _conv_nodes(onnx_path: Path) -> list[str]:
+def _conv_nodes(model: bytes) -> list[str]:
     import onnx
 
-    graph = onnx.load(onnx_path, load_external_data=False).graph
+    graph = onnx.load_from_string(model).graph
     return [node.name for node in graph.node if node.op_type == "Conv"]
 
 

@@ -1,4 +1,4 @@
-"""The calls that turn an ONNX file into a plan: the same for TensorRT 10.13 to 11 and for RTX.
+"""The calls that turn an ONNX model into a plan: the same for TensorRT 10.13 to 11 and for RTX.
 
 Nearly every call says None or False where others raise, so each result is checked.
 """
@@ -26,12 +26,12 @@ _POLL: Final = 0.1  # seconds; Ctrl-C is noticed between two looks at the build
 def build_plan(
     trt: Library,
     kind: EngineKind,
-    onnx_path: Path,
+    model: bytes,
     options: BuildOptions,
     timing_cache: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[bytes, str]:
-    """Compile an ONNX file.
+    """Compile an ONNX model.
 
     Precision lies in the graph, so the network is strongly typed and no precision flag is set.
     Ctrl-C cancels the build.
@@ -39,7 +39,7 @@ def build_plan(
     Args:
         trt: the package that builds.
         kind: which package that is.
-        onnx_path: the model.
+        model: a serialised ONNX model.
         options: checked ones.
         timing_cache: file of TensorRT's measurements, kept from build to build; None for RTX,
             which makes none.
@@ -54,7 +54,7 @@ def build_plan(
     stop = Event()
     # In another thread, because Python handles Ctrl-C in the main thread, outside of C++.
     with ThreadPoolExecutor(1, "tensorrt-build") as pool:
-        future = pool.submit(_build, trt, kind, onnx_path, options, timing_cache, progress, stop)
+        future = pool.submit(_build, trt, kind, model, options, timing_cache, progress, stop)
         try:
             while not future.done():
                 wait([future], _POLL)
@@ -67,7 +67,7 @@ def build_plan(
 def _build(
     trt: Library,
     kind: EngineKind,
-    onnx_path: Path,
+    model: bytes,
     options: BuildOptions,
     timing_cache: Path | None,
     progress: Progress | None,
@@ -80,10 +80,10 @@ def _build(
     strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = checked(builder.create_network(strongly_typed), "make a network", trt, ExportError)
     parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(onnx_path)):
+    if not parser.parse(model):
         reasons = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         logger.errors.extendleft(reversed(reasons))
-        checked(False, f"read {onnx_path}", trt, ExportError)
+        checked(False, "read the model", trt, ExportError)
     config = checked(builder.create_builder_config(), "make a configuration", trt, ExportError)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     config.progress_monitor = _monitor(trt, progress, stop)
@@ -97,7 +97,7 @@ def _build(
     if timing_cache is not None:
         _set_timing_cache(trt, config, timing_cache)
     plan = builder.build_serialized_network(network, config)
-    plan = bytes(checked(plan, f"build an engine from {onnx_path}", trt, ExportError))
+    plan = bytes(checked(plan, "build an engine", trt, ExportError))
     if timing_cache is not None:
         # An engine is not lost because the measurements cannot be kept.
         with suppress(ExportError):

@@ -118,9 +118,9 @@ def make_tensorrt(machine, version):
             self._network = network
             vars(self)["num_errors"] = 0
 
-        @fails("OnnxParser.parse_from_file", False)
-        def parse_from_file(self, model):
-            self._network._model = onnx.load(model)
+        @fails("OnnxParser.parse", False)
+        def parse(self, model, path=None):
+            self._network._model = onnx.load_from_string(model)
             refused = any(
                 node.op_type == "NoSuchOperator" for node in self._network._model.graph.node
             )

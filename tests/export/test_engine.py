@@ -8,10 +8,13 @@ import sys
 import threading
 import time
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from tiny_model import write_tiny
 
+from emonet_deploy.emonet_ref.contract import INPUT_NAME
 from emonet_deploy.emonet_ref.files import sha256_file
 from emonet_deploy.errors import (
     ArtifactError,
@@ -23,6 +26,7 @@ from emonet_deploy.errors import (
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.engine import build_engine
 from emonet_deploy.export.layers import convolutions, layers_from_json, report, summary
+from emonet_deploy.export.turing import without_gemm
 from emonet_deploy.runtime.artifact import read_info, sidecar_path
 from emonet_deploy.runtime.devices import CudaDevice
 from emonet_deploy.runtime.tensorrt_library import complaints, logger_of
@@ -143,7 +147,7 @@ def test_a_model_the_parser_refuses_is_one_line_with_its_reasons(tmp_path):
     model = onnx.load(path)
     next(node for node in model.graph.node if node.name == "hidden").op_type = "NoSuchOperator"
     onnx.save(model, path)
-    with pytest.raises(ExportError, match=r"could not read .*NoSuchOperator") as caught:
+    with pytest.raises(ExportError, match=r"could not read the model: .*NoSuchOperator") as caught:
         build(path)
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["m.onnx"]
@@ -185,6 +189,26 @@ def test_a_model_for_the_cpu_is_refused(tmp_path):
 def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         build(write_tiny(tmp_path / "m.onnx"), **options)
+
+
+def test_turing_gets_the_same_function_without_matrix_products(tmp_path):
+    model = write_tiny(tmp_path / "m.onnx", "fp16")
+    rewritten = without_gemm(model.read_bytes())
+    assert "Gemm" not in {node.op_type for node in onnx.load_from_string(rewritten).graph.node}
+    images = np.random.default_rng(0).random((3, 3, 256, 256), np.float32)
+    want, got = (
+        onnxruntime.InferenceSession(source).run(None, {INPUT_NAME: images})
+        for source in (model.read_bytes(), rewritten)
+    )
+    for a, b in zip(want, got, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sm", [(75,), (75, 80, 86, 89, 120)])
+def test_turing_can_be_built_for(tmp_path, sm):
+    engine = build(write_tiny(tmp_path / "m.onnx", "fp16"), sm=sm)
+    assert engine.convolutions == {"first": "half", "second": "half"}
+    assert engine.info.engine.compute_capability[0] == "7.5"
 
 
 def test_an_engine_is_never_written_over_its_model(tmp_path):
