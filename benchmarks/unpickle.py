@@ -98,9 +98,13 @@ def _shaped(dtype: _Dtype, raw: object, shape: tuple[int, ...], order: str) -> N
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> object:
+        # Python 2 and NumPy 1 used other names.
+        module = module.replace("__builtin__", "builtins").replace("numpy.core", "numpy._core")
         if (module, name) in _CONTAINERS:
             return _CONTAINERS[module, name]
-        match module.replace("numpy.core", "numpy._core"), name:
+        match module, name:
+            case "builtins", "bytes":
+                return self._bytes
             case "numpy", "ndarray":
                 return name  # only ever handed back to `_reconstruct`
             case "numpy", "dtype":
@@ -132,6 +136,10 @@ class _Unpickler(pickle.Unpickler):
     def _scalar(self, dtype: _Dtype, raw: object) -> object:
         (value,) = dtype.array(raw)
         return value.item()
+
+    def _bytes(self) -> bytes:
+        # How Python 3 writes empty bytes in the protocols of Python 2.
+        return b""
 
     def _encode(self, text: str, encoding: str) -> bytes:
         # How Python 3 writes bytes in the protocols of Python 2.

@@ -91,7 +91,7 @@ def as_rgb_uint8(image: ArrayLike) -> Image:
             floating point in [0, 1]. Alpha is dropped.
 
     Returns:
-        uint8 height x width x 3; the same array if it is one already.
+        uint8 height x width x 3; a view, perhaps a read-only one, where nothing had to change.
 
     Raises:
         InputError: any other shape, type or range.
