@@ -1,8 +1,9 @@
 """What an evaluation needs to know of its samples, wherever they come from."""
 
+import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePath
 from typing import Final, SupportsFloat, SupportsIndex
 
@@ -53,6 +54,20 @@ class Dataset:
                 + ", ".join(CLASS_NAMES[self.nclass])
             )
 
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def first(self, n: int) -> "Dataset":
+        """Return the data set of the first ``n`` samples."""
+        return replace(self, samples=self.samples[:n])
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the samples and everything that is true of them."""
+        digest = hashlib.sha256(f"{self.nclass}".encode())
+        for sample in self.samples:
+            digest.update(repr(astuple(sample)).encode())
+        return digest.hexdigest()
+
     def labels(self) -> Labels:
         """Return the truth of all samples."""
         return Labels(
@@ -76,6 +91,10 @@ def path_guard(pictures: Path) -> Callable[[str], str]:
 
     def check(path: str) -> str:
         relative = PurePath(path)
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise DatasetError(f"the path {path!r} is no Unicode text; rename the file") from error
         if relative.is_absolute() or relative.drive or ".." in relative.parts or "\0" in path:
             raise DatasetError(f"the path {path!r} leaves {pictures}; give paths inside it")
         if relative.parent not in stays:

@@ -7,7 +7,7 @@ the population. What is undefined (a correlation with a constant) is None, never
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,6 +60,9 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.expression)
+
+    def __getitem__(self, index: NDArray[Any]) -> "Labels":
+        return Labels(self.expression[index], self.valence[index], self.arousal[index])
 
 
 @dataclass(frozen=True)
