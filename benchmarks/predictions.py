@@ -133,7 +133,10 @@ class PredictionFile:
             columns = read(found[0])
             numbers = np.array(columns["sample"], np.int64)
             values = np.column_stack(
-                [np.array(columns[name], np.float64) for name in ("expression", "valence", "arousal")]
+                [
+                    np.array(columns[name], np.float64)
+                    for name in ("expression", "valence", "arousal")
+                ]
             )
             samples = self._dataset.samples
             fitting = (
@@ -190,7 +193,8 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
     rows = list(csv.reader(io.StringIO(whole.decode(), newline=""), strict=True))
     if tuple(rows[:1]) != (list(COLUMNS),):
         raise ValueError
-    return dict(zip(COLUMNS, map(list, zip(*rows[1:], strict=True)), strict=True))
+    columns = zip(*rows[1:], strict=True) if rows[1:] else ([] for _ in COLUMNS)
+    return dict(zip(COLUMNS, map(list, columns), strict=True))
 
 
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
