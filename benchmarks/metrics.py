@@ -17,6 +17,7 @@ from emonet_deploy.errors import InputError
 
 __all__ = [
     "NO_EXPRESSION",
+    "Floats",
     "Interval",
     "Labels",
     "accuracy",

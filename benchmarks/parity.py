@@ -27,6 +27,7 @@ __all__ = [
     "Verdict",
     "check_parity",
     "compare",
+    "judge",
     "run_crops",
 ]
 
@@ -190,7 +191,7 @@ def compare(
     outputs = {name: total.difference() for name, total in sums.items()}
     agreement = float(np.mean(truth[:, 0] == made[:, 0]))
     ccc_valence, ccc_arousal = (ccc(truth[:, i], made[:, i]) for i in (1, 2))
-    verdicts = _judge(gates, outputs, agreement, (ccc_valence, ccc_arousal))
+    verdicts = judge(gates, outputs, agreement, (ccc_valence, ccc_arousal))
     return Parity(len(crops), outputs, agreement, ccc_valence, ccc_arousal, verdicts)
 
 
@@ -240,12 +241,20 @@ class _Sums:
         )
 
 
-def _judge(
+def judge(
     gates: Gates,
     outputs: dict[str, Difference],
     agreement: float,
     cccs: tuple[float | None, float | None],
 ) -> dict[str, Verdict]:
+    """Hold what was measured against gates.
+
+    Args:
+        gates: what must be reached.
+        outputs: differences of the outputs, by name; only for ``gates.max_error``.
+        agreement: share of equal classes.
+        cccs: concordance correlations of valence and of arousal.
+    """
     verdicts: dict[str, Verdict] = {}
     if gates.max_error is not None:
         limit = gates.max_error
