@@ -14,11 +14,13 @@ from rich.table import Table
 from emonet_deploy.emonet_ref.files import atomic_write
 
 if TYPE_CHECKING:
-    from emonet_deploy.benchmarks.parity import Parity
+    from emonet_deploy.benchmarks.parity import Parity, Verdict
+    from emonet_deploy.benchmarks.summary import Summary
 
 __all__ = [
     "number",
     "phase_bar",
+    "print_accuracy",
     "print_parity",
     "print_table",
     "progress_bar",
@@ -26,6 +28,9 @@ __all__ = [
     "write_csv",
     "write_json",
 ]
+
+_LISTED = 20
+"""How many missing pictures are named."""
 
 
 def say(message: str) -> None:
@@ -71,9 +76,45 @@ def print_parity(result: "Parity") -> None:
         f"CCC valence {number(result.ccc_valence, '.6f')}, "
         f"arousal {number(result.ccc_arousal, '.6f')}"
     )
-    for name, gate in result.gates.items():
+    print_gates(result.gates)
+
+
+def print_gates(gates: "Mapping[str, Verdict]") -> None:
+    """Print each gate, what was measured, and whether it passes."""
+    for name, gate in gates.items():
         verdict = "pass" if gate.passed else "FAIL"
         print(f"{verdict}\t{name}\t{number(gate.value, '.6g')}\tgate {gate.limit:g}")
+
+
+def print_accuracy(summary: "Summary") -> None:
+    """Print the metrics of a run, the paper's beside them, and what it was compared with."""
+    published = summary.published.by_name() if summary.published else {}
+    rows = []
+    for name, value in summary.accuracy.by_name().items():
+        interval = summary.intervals[name]
+        row = [name, number(value, ".4f")]
+        row += [f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"]
+        row += [number(published[name], ".2f")] if published else []
+        row += ["pass" if summary.check[name].passed else "FAIL"] if summary.check else []
+        rows.append(row)
+    head = ["metric", "value", "95% interval"]
+    head += ["published"] * bool(published) + ["check"] * bool(summary.check)
+    print_table(head, rows)
+    if summary.against is not None:
+        found = summary.against
+        print(
+            f"against the reference: {found.agreement:.1%} equal classes, "
+            f"CCC valence {number(found.ccc_valence, '.6f')}, "
+            f"arousal {number(found.ccc_arousal, '.6f')}"
+        )
+        print_gates(found.gates)
+    run = summary.run
+    for missing in run.missing[:_LISTED]:
+        say(f"missing: {missing.reason}")
+    if len(run.missing) > _LISTED:
+        say(f"missing: {len(run.missing) - _LISTED} more; --json lists all")
+    speed = number(summary.throughput, ".1f")
+    print(f"{len(run.numbers)} samples, {len(run.missing)} missing, {speed} samples/s")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.evaluate import Evaluation
-from emonet_deploy.benchmarks.gates import Comparison
+from emonet_deploy.benchmarks.gates import Comparison, require
 from emonet_deploy.benchmarks.metrics import (
     Interval,
     accuracy,
@@ -18,6 +18,7 @@ from emonet_deploy.benchmarks.metrics import (
 )
 from emonet_deploy.benchmarks.parity import Verdict
 from emonet_deploy.emonet_ref.contract import CLASS_NAMES, Accuracy
+from emonet_deploy.errors import DatasetError
 from emonet_deploy.runtime.session import Session
 
 __all__ = ["Summary"]
@@ -74,6 +75,24 @@ class Summary:
     def throughput(self) -> float | None:
         """Samples a second, of those that were not read from a file; with flip each runs twice."""
         return self.run.fresh / self.run.seconds if self.run.fresh else None
+
+    def require(self, artifact: str, allow_missing: bool = False) -> None:
+        """Raise unless every picture was there and every gate passed.
+
+        Raises:
+            DatasetError: pictures were missing, unless that is allowed.
+            ParityError: a gate failed; the message names it.
+        """
+        missing, n = len(self.run.missing), len(self.run.dataset)
+        if missing and not allow_missing:
+            raise DatasetError(
+                f"{missing} of {n} pictures could not be used and the figures are of the others; "
+                "--allow-missing accepts that"
+            )
+        if self.check is not None:
+            require(self.check, f"{artifact} does not reach the published accuracy")
+        if self.against is not None:
+            require(self.against.gates, f"{artifact} lost too much against the reference")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON result of ``emonet eval``, without the environment."""
