@@ -400,19 +400,21 @@ def evaluate(
         raise InputError("--check published needs --data: procedural labels prove nothing")
     if (tolerance is not None and not check) or (max_drop is not None and not against):
         raise InputError("--tolerance goes with --check, and --max-drop with --against")
+    made = None
     if artifact is None:
         made = source_of(checkpoint or "original", nclass or 8, say)
         artifact = obtain([engine], [precision], nclass or 8, made, out, say)[0]
     with ExitStack() as stack:
         load = partial(load_session, device=_device(device), threads=threads)
         session = stack.enter_context(load(artifact))
-        classes, identity = session.info.nclass, session.info.checkpoint
+        classes = session.info.nclass
+        identity = made.identity if made else session.info.checkpoint
         if nclass not in {None, classes}:
             raise InputError(f"{artifact} has {classes} classes, not {nclass}; drop --nclass")
 
         def reference() -> Path:
-            if session.backend == "torch":
-                return artifact
+            if made or session.backend == "torch":
+                return made.path if made else artifact
             return reference_of(identity, classes, checkpoint, say).path
 
         if data is None:
@@ -434,7 +436,7 @@ def evaluate(
             tolerance=tolerance,
             max_drop=max_drop,
         )
-        summary = run_eval(session, artifact, dataset, options, other, progress_bar)
+        summary = run_eval(session, artifact, identity, dataset, options, other, progress_bar)
     print_accuracy(summary)
     environment = describe_environment()
     write_json(json_file, {**summary.to_dict(), "environment": environment})

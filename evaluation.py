@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from emonet_deploy.benchmarks.affectnet import Split, read_affectnet
 from emonet_deploy.benchmarks.dataset import Dataset
@@ -20,7 +21,7 @@ from emonet_deploy.runtime.session import Session, load_session
 
 __all__ = ["PROCEDURAL_SAMPLES", "Options", "open_data", "procedural_data", "run_eval"]
 
-PROCEDURAL_SAMPLES = 96
+PROCEDURAL_SAMPLES: Final = 64
 
 Progress = Callable[[int, int], None]
 Bar = Callable[[str], AbstractContextManager[Progress]]
@@ -84,6 +85,7 @@ def procedural_data(
 def run_eval(
     session: Session,
     artifact: Path,
+    checkpoint: str,
     dataset: Dataset,
     options: Options,
     against: Session | None,
@@ -94,6 +96,7 @@ def run_eval(
     Args:
         session: of the artifact.
         artifact: its file.
+        checkpoint: identity of the weights it was made from.
         dataset: what to predict.
         options: how.
         against: what it is compared with, sample by sample.
@@ -110,7 +113,7 @@ def run_eval(
         kept = PredictionFile(options.predictions, dataset, settings)
     run = _run(session, dataset, options, bar, kept)
     published = PUBLISHED[dataset.nclass] if options.published or options.check else None
-    summary = Summary.of(run, session, published=published)
+    summary = Summary.of(run, session, checkpoint, published=published)
     if options.check:
         assert published is not None
         verdicts = check_published(summary.accuracy, published, options.tolerance)

@@ -35,7 +35,7 @@ FACES_SEED: Final = 243_000_000
 """Far from the seeds of the faces that make, calibrate and judge artifacts."""
 
 CHUNK: Final = 48
-MAX_WASTE: Final = 20
+MAX_WASTE: Final = 8
 """Faces drawn for each sample at most; with the stand-in it takes about two."""
 
 

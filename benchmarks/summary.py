@@ -51,15 +51,21 @@ class Summary:
     against: Comparison | None = None
 
     @classmethod
-    def of(cls, run: Evaluation, session: Session, **rest: Any) -> Self:  # noqa: ANN401 - fields
-        """Compute the figures of a run on a session; ``rest`` are the optional attributes."""
+    def of(
+        cls,
+        run: Evaluation,
+        session: Session,
+        checkpoint: str,
+        published: Accuracy | None = None,
+    ) -> Self:
+        """Compute the figures of a run on a session with the weights called ``checkpoint``."""
         nclass = run.dataset.nclass
         confusion = confusion_matrix(run.truth, run.prediction, nclass)
         model = {
             "backend": session.backend,
             "provider": session.provider,
             "precision": session.info.precision,
-            "checkpoint": session.info.checkpoint,
+            "checkpoint": checkpoint,
         }
         return cls(
             run=run,
@@ -68,7 +74,7 @@ class Summary:
             intervals=intervals(run.truth, run.prediction),
             confusion=confusion,
             recall=per_class_recall(confusion),
-            **rest,
+            published=published,
         )
 
     @property

@@ -1,4 +1,6 @@
 import threading
+import tracemalloc
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -209,3 +211,29 @@ def test_threads_are_gone_when_the_run_fails(make):
     with pytest.raises(KeyboardInterrupt):
         evaluate(Failing(1), make(40), batch=2, workers=3)
     assert threading.active_count() == before
+
+
+def peak_memory(dataset, path):
+    """Peak of what Python and NumPy allocate, in bytes, in a run that keeps its predictions."""
+    tracemalloc.start()
+    try:
+        kept = PredictionFile(path, dataset, {})
+        evaluate(LeaningSession(), dataset, batch=8, predictions=kept)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_samples(make, tmp_path):
+    few = make(8)
+    sizes = [replace(few, samples=few.samples * times) for times in (15, 75)]
+    peaks = [peak_memory(dataset, tmp_path / f"{len(dataset)}.csv") for dataset in sizes]
+    # 480 more samples; their crops would be 380 MB as tensors, a batch on its way is 13.
+    assert peaks[1] - peaks[0] < 40e6
+
+
+@pytest.mark.slow
+def test_20000_rows_stay_far_below_a_gigabyte(make, tmp_path):
+    few = make(8)
+    dataset = replace(few, samples=few.samples * 2500)
+    assert peak_memory(dataset, tmp_path / "x.csv") < 300e6

@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emonet_deploy.benchmarks.dataset import Dataset, Sample
+from emonet_deploy.benchmarks.evaluate import Evaluation
+from emonet_deploy.benchmarks.gates import check_published, compare_runs, require
+from emonet_deploy.benchmarks.metrics import Labels
+from emonet_deploy.emonet_ref.contract import METRIC_NAMES, PUBLISHED
+from emonet_deploy.errors import InputError, ParityError
+
+
+@pytest.fixture
+def run(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 400
+    emotion = rng.uniform(-0.9, 0.9, (2, n))
+    samples = tuple(
+        Sample(f"{i}.png", i % 8, float(v), float(a), None) for i, (v, a) in enumerate(emotion.T)
+    )
+    dataset = Dataset("faces", tmp_path, 8, samples)
+    noisy = np.clip(emotion + rng.normal(0, 0.2, emotion.shape), -1, 1)
+    expression = np.where(rng.random(n) < 0.75, np.arange(n) % 8, (np.arange(n) + 1) % 8)
+    prediction = Labels(expression, *noisy)
+    return Evaluation(dataset, np.arange(n), dataset.labels(), prediction, (), True, n, 1.0)
+
+
+def changed(run, shift=0.0, wrong=0):
+    p = run.prediction
+    expression = p.expression.copy()
+    expression[:wrong] = (expression[:wrong] + 3) % 8
+    valence = np.clip(p.valence + shift * np.sin(np.arange(len(p))), -1, 1)
+    return replace(run, prediction=Labels(expression, valence, p.arousal))
+
+
+def test_the_published_figures_pass_their_own_check():
+    verdicts = check_published(PUBLISHED[8], PUBLISHED[8])
+    assert tuple(verdicts) == METRIC_NAMES
+    assert all(verdict.passed for verdict in verdicts.values())
+    require(verdicts, "x")
+
+
+@pytest.mark.parametrize(
+    ("acc", "tolerance", "passed"),
+    [
+        (0.7549, None, True),
+        (0.7451, None, True),
+        (0.7551, None, False),
+        (0.7449, None, False),
+        (None, None, False),
+        (0.7551, 0.01, True),
+        (0.7399, 0.01, False),
+        (None, 0.5, False),
+    ],
+)
+def test_a_metric_must_round_to_the_published_one_or_lie_near_it(acc, tolerance, passed):
+    verdicts = check_published(replace(PUBLISHED[8], ACC=acc), PUBLISHED[8], tolerance)
+    assert verdicts["expression ACC"].passed is passed
+    assert all(v.passed for name, v in verdicts.items() if name != "expression ACC")
+    if not passed:
+        with pytest.raises(ParityError, match="x: 1 of 9 gates: expression ACC"):
+            require(verdicts, "x")
+
+
+def test_equal_runs_pass_the_strictest_gates(run):
+    found = compare_runs(run, run, "fp32", max_drop=0.0)
+    assert (found.agreement, found.ccc_valence) == (1.0, pytest.approx(1.0, abs=1e-12))
+    assert all(gate.passed for gate in found.gates.values())
+    assert len(found.gates) == 1 + len(METRIC_NAMES)
+
+
+def test_a_loss_shows_in_what_was_lost_and_nowhere_else(run):
+    found = compare_runs(run, changed(run, shift=0.3), "int8")
+    failed = {name for name, gate in found.gates.items() if not gate.passed}
+    assert failed >= {"ccc_valence", "drop of valence CCC", "drop of valence RMSE"}
+    assert not any("arousal" in name or "expression" in name for name in failed)
+    change = found.changes["valence RMSE"]
+    assert change.value > change.reference
+    assert change.interval.low <= change.value - change.reference <= change.interval.high
+
+
+def test_int8_may_lose_what_fp16_may_not(run):
+    other = changed(run, shift=0.05, wrong=8)
+
+    def passes(precision):
+        return all(g.passed for g in compare_runs(run, other, precision).gates.values())
+
+    assert passes("int8")
+    assert not passes("fp16")
+
+
+def test_an_improvement_is_no_drop(run):
+    better = replace(run, prediction=run.truth)
+    found = compare_runs(run, better, "int8")
+    drops = {n: g for n, g in found.gates.items() if n.startswith("drop")}
+    assert all(gate.passed and gate.value < 0 for gate in drops.values())
+
+
+def test_a_metric_undefined_in_both_runs_is_not_gated(run):
+    flat = replace(run, truth=replace(run.truth, valence=np.zeros(400)))
+    found = compare_runs(flat, flat, "int8")
+    assert "drop of valence CCC" not in found.gates
+    assert "drop of valence RMSE" in found.gates
+
+
+def test_runs_over_other_samples_cannot_be_compared(run):
+    for other in (
+        replace(run, flip=False),
+        replace(run, numbers=run.numbers + 1),
+        replace(run, dataset=run.dataset.first(3)),
+    ):
+        with pytest.raises(InputError, match="not over the same samples"):
+            compare_runs(other, run, "fp32")
