@@ -391,7 +391,7 @@ def evaluate(
         procedural_data,
         run_eval,
     )
-    from emonet_deploy.recipes import obtain, reference_of, source_of
+    from emonet_deploy.recipes import engines_of, obtain, reference_of, source_of
     from emonet_deploy.runtime.session import load_session
 
     if check not in {None, "published"}:
@@ -402,8 +402,9 @@ def evaluate(
         raise InputError("--tolerance goes with --check, and --max-drop with --against")
     made = None
     if artifact is None:
+        engines = engines_of(engine)
         made = source_of(checkpoint or "original", nclass or 8, say)
-        artifact = obtain([engine], [precision], nclass or 8, made, out, say)[0]
+        artifact = obtain(engines[:1], [precision], nclass or 8, made, out, say)[0]
     with ExitStack() as stack:
         load = partial(load_session, device=_device(device), threads=threads)
         session = stack.enter_context(load(artifact))
