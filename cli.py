@@ -22,6 +22,7 @@ from emonet_deploy.console import (
     number,
     phase_bar,
     print_accuracy,
+    print_differences,
     print_parity,
     print_table,
     progress_bar,
@@ -243,6 +244,9 @@ def parity(
         str | None, typer.Option(help="The reference; by default the one it was made from.")
     ] = None,
     faces: Annotated[int, typer.Option("--n", help="Number of procedural faces.", min=2)] = 96,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also after each layer of an ONNX model, on 4 faces.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = None,
     json_file: JsonFile = None,
@@ -250,7 +254,7 @@ def parity(
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.parity import GATES, compare
-    from emonet_deploy.recipes import parity_crops, reference_of
+    from emonet_deploy.recipes import layer_differences, parity_crops, reference_of
     from emonet_deploy.runtime.session import load_session
 
     with load_session(artifact, device=_device(device), threads=threads) as session:
@@ -263,6 +267,8 @@ def parity(
             result = compare(
                 reference, session, parity_crops(faces), GATES[info.precision], progress
             )
+    inside = layer_differences(artifact, source) if layers else {}
+    print_differences("layer", inside)
     print_parity(result)
     write_json(
         json_file,
@@ -270,6 +276,7 @@ def parity(
             "artifact": str(artifact),
             "reference": source.identity,
             **result.to_dict(),
+            **({"layers": {name: asdict(d) for name, d in inside.items()}} if layers else {}),
             "environment": describe_environment(),
         },
     )

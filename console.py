@@ -14,6 +14,7 @@ from rich.table import Table
 from emonet_deploy.emonet_ref.files import atomic_write
 
 if TYPE_CHECKING:
+    from emonet_deploy.benchmarks.difference import Difference
     from emonet_deploy.benchmarks.parity import Parity, Verdict
     from emonet_deploy.benchmarks.summary import Summary
 
@@ -21,6 +22,7 @@ __all__ = [
     "number",
     "phase_bar",
     "print_accuracy",
+    "print_differences",
     "print_parity",
     "print_table",
     "progress_bar",
@@ -55,10 +57,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     Console().print(table)
 
 
-def print_parity(result: "Parity") -> None:
-    """Print how far an artifact is from its reference, and each gate."""
+def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
+    """Print how far each tensor is from the reference's; nothing where there is none."""
+    if not differences:
+        return
     print_table(
-        ("output", "max error", "mean error", "share of spread", "cosine", "SNR dB"),
+        (kind, "max error", "mean error", "share of spread", "cosine", "SNR dB"),
         [
             (
                 name,
@@ -68,9 +72,14 @@ def print_parity(result: "Parity") -> None:
                 number(d.cosine, ".7f"),
                 number(d.snr_db, ".1f"),
             )
-            for name, d in result.outputs.items()
+            for name, d in differences.items()
         ],
     )
+
+
+def print_parity(result: "Parity") -> None:
+    """Print how far an artifact is from its reference, and each gate."""
+    print_differences("output", result.outputs)
     print(
         f"{result.n} faces: {result.agreement:.1%} equal classes, "
         f"CCC valence {number(result.ccc_valence, '.6f')}, "

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.benchmarks.difference import Difference
 from emonet_deploy.benchmarks.parity import PARITY_FACES, Parity, check_parity
 from emonet_deploy.emonet_ref.contract import CLASS_NAMES
 from emonet_deploy.emonet_ref.extras import needs
@@ -21,7 +22,15 @@ from emonet_deploy.runtime.tensorrt_library import PACKAGES
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
 
-__all__ = ["engines_of", "export_checked", "obtain", "parity_crops", "reference_of", "source_of"]
+__all__ = [
+    "engines_of",
+    "export_checked",
+    "layer_differences",
+    "obtain",
+    "parity_crops",
+    "reference_of",
+    "source_of",
+]
 
 Say = Callable[[str], None]
 
@@ -55,6 +64,20 @@ def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Chec
 def parity_crops(n: int) -> NDArray[np.uint8]:
     """Return faces that no calibration has seen, n x 256 x 256 x 3."""
     return crops(make_faces(n, PARITY_SEED))
+
+
+def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Difference]:
+    """Compare an ONNX model with its reference layer by layer, on four faces.
+
+    Raises:
+        InputError: the artifact is not an ONNX model.
+    """
+    from emonet_deploy.benchmarks.layer_parity import compare_layers
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+
+    if artifact.suffix != ".onnx":
+        raise InputError(f"layers can only be compared in an ONNX model, not in {artifact}")
+    return compare_layers(load_checkpoint(source.path), artifact, parity_crops(4))
 
 
 def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tuple[Path, Parity]:

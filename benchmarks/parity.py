@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.benchmarks.difference import Difference, DifferenceSums
 from emonet_deploy.benchmarks.metrics import ccc
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.artifact import Precision
@@ -21,7 +22,6 @@ from emonet_deploy.runtime.session import Array, Session
 __all__ = [
     "GATES",
     "PARITY_FACES",
-    "Difference",
     "Gates",
     "Parity",
     "Verdict",
@@ -57,25 +57,6 @@ GATES: Final[dict[Precision, Gates]] = {
     "fp16": Gates(ccc=0.9999, agreement=0.99),
     "int8": Gates(ccc=0.99, agreement=0.90),
 }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How far one output lies from the reference's.
-
-    Attributes:
-        max_abs: largest absolute difference.
-        mean_abs: mean absolute difference.
-        cosine: cosine of the angle between the two, over all values; None where one is zero.
-        snr_db: power of the reference over power of the difference, in dB; None when equal.
-        spread: standard deviation of the reference's values.
-    """
-
-    max_abs: float
-    mean_abs: float
-    cosine: float | None
-    snr_db: float | None
-    spread: float
 
 
 @dataclass(frozen=True)
@@ -171,7 +152,7 @@ def compare(
     if not len(crops):
         raise InputError("parity needs at least one face")
     embedded = candidate.info.interface == "image"
-    sums: dict[str, _Sums] = {}
+    sums: dict[str, DifferenceSums] = {}
     heads: dict[str, list[Array]] = {"truth": [], "made": []}
 
     def pairs() -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
@@ -183,7 +164,7 @@ def compare(
 
     for expected, got in pairs():
         for name, values in expected.items():
-            sums.setdefault(name, _Sums()).add(values, got[name])
+            sums.setdefault(name, DifferenceSums()).add(values, got[name])
         heads["truth"].append(_head(expected))
         heads["made"].append(_head(got))
 
@@ -211,34 +192,6 @@ def _head(outputs: dict[str, Array]) -> NDArray[np.float64]:
     scores = outputs["expression"] if "expression" in outputs else outputs["probabilities"]
     columns = (scores.argmax(1), outputs["valence"].clip(-1, 1), outputs["arousal"].clip(-1, 1))
     return np.stack(columns, 1).astype(np.float64)
-
-
-class _Sums:
-    """Running sums over all values of one output."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.max_abs = 0.0
-        # truth, truth^2, made^2, truth * made, |difference|, difference^2
-        self.totals = np.zeros(6)
-
-    def add(self, truth: Array, made: Array) -> None:
-        g, p = truth.ravel().astype(np.float64), made.ravel().astype(np.float64)
-        error = np.abs(g - p)
-        self.count += g.size
-        self.max_abs = max(self.max_abs, float(error.max()))
-        self.totals += [g.sum(), g @ g, p @ p, g @ p, error.sum(), error @ error]
-
-    def difference(self) -> Difference:
-        total, power, made_power, product, error, error_power = self.totals
-        norm = np.sqrt(power * made_power)
-        return Difference(
-            max_abs=self.max_abs,
-            mean_abs=float(error / self.count),
-            cosine=float(product / norm) if norm > 0 else None,
-            snr_db=float(10 * np.log10(power / error_power)) if error_power * power > 0 else None,
-            spread=float(np.sqrt(max(power / self.count - (total / self.count) ** 2, 0.0))),
-        )
 
 
 def judge(
