@@ -15,6 +15,8 @@ ROOMS = {
     "runtime": {"errors", "emonet_ref"},
     "export": {"errors", "emonet_ref", "runtime"},
     "benchmarks": {"errors", "emonet_ref", "runtime"},
+    "commands": {"errors", "emonet_ref", "runtime", "export", "benchmarks"},
+    "cli": {"errors", "commands"},
 }
 SOURCES = [p for room in ROOMS for p in [ROOT / f"{room}.py", *(ROOT / room).glob("*.py")]]
 

@@ -1,0 +1,1 @@
+"""The commands of ``emonet``: each reads its options, composes the rooms, and prints."""

@@ -1,0 +1,37 @@
+"""``emonet dataset``: make data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emonet_deploy.commands.console import (
+    progress_bar,
+    say,
+)
+from emonet_deploy.commands.options import CheckpointName, Device, NClass, Threads, device_of
+
+__all__ = ["make"]
+
+
+def make(
+    folder: Path,
+    n: Annotated[int, typer.Option("--n", help="Number of samples.", min=1)] = 500,
+    nclass: NClass = 8,
+    checkpoint: CheckpointName = "original",
+    seed: Annotated[int, typer.Option(help="Of faces and labels.", min=0)] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Write procedural faces in AffectNet's layout, labelled around a checkpoint's outputs."""
+    from emonet_deploy.benchmarks.procedural import make_procedural
+    from emonet_deploy.commands.recipes import source_of
+    from emonet_deploy.runtime.session import load_session
+
+    source = source_of(checkpoint, nclass, say)
+    with (
+        load_session(source.path, device=device_of(device), threads=threads) as reference,
+        progress_bar("drawing") as progress,
+    ):
+        make_procedural(folder, reference, n, seed, progress)
+    print(f"{folder}\t{n} samples")

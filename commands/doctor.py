@@ -1,0 +1,27 @@
+"""``emonet doctor``: what runs here."""
+
+from dataclasses import asdict
+
+from emonet_deploy.commands.console import (
+    print_table,
+    write_json,
+)
+from emonet_deploy.commands.options import JsonFile
+
+__all__ = ["doctor"]
+
+
+def doctor(json_file: JsonFile = None) -> None:
+    """Tell what runs here, and what to install for the rest."""
+    from emonet_deploy.runtime.doctor import examine
+
+    rows = examine()
+    print_table(
+        ("backend", "to", "ready", "has", "missing, and what to type"),
+        [
+            (r.backend, r.purpose, "yes" if r.ready else "no",
+             ", ".join(r.has) or "-", "; ".join(r.missing) or "-")
+            for r in rows
+        ],
+    )  # fmt: skip
+    write_json(json_file, [asdict(row) | {"ready": row.ready} for row in rows])

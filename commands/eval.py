@@ -1,0 +1,147 @@
+"""``emonet eval``: accuracy by the paper's protocol."""
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from emonet_deploy.commands.console import (
+    print_accuracy,
+    progress_bar,
+    say,
+    write_json,
+)
+from emonet_deploy.commands.options import (
+    Artifacts,
+    Device,
+    JsonFile,
+    Threads,
+    device_of,
+)
+from emonet_deploy.errors import InputError
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    artifact: Annotated[
+        Path | None, typer.Argument(help="Artifact; by default that of the options.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    nclass: Annotated[
+        int | None, typer.Option(help="5 or 8; by default the artifact's, else 8.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="original, standin, standin:SEED or a file; else the artifact's."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="AffectNet's root or a CSV table; procedural faces if left out."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="AffectNet's test or val.")] = "test",
+    flip: Annotated[
+        bool, typer.Option(help="Average valence and arousal over the mirror image.")
+    ] = True,
+    limit: Annotated[int | None, typer.Option(help="Only the first samples.", min=1)] = None,
+    batch: Annotated[int, typer.Option(help="Samples run at once.", min=1)] = 8,
+    workers: Annotated[int, typer.Option(help="Threads that read pictures.", min=1)] = 2,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Keep a row for each sample there (.csv, .parquet), and go on from it."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for an HTML page.")] = None,
+    check: Annotated[
+        str | None, typer.Option(help="`published`: exit 3 unless it is the paper's accuracy.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="With --check: how far off, instead of rounding.", min=0)
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="`reference` or an artifact: exit 3 if it lost more than it may."),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="With --against: what any metric may lose.", min=0)
+    ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Exit 0 although pictures are missing.")
+    ] = False,
+    out: Artifacts = Path("artifacts"),
+    device: Device = "auto",
+    threads: Threads = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure accuracy by the paper's protocol, on AffectNet, a table or procedural faces."""
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.commands.evaluation import (
+        PROCEDURAL_SAMPLES,
+        Options,
+        open_data,
+        procedural_data,
+        run_eval,
+    )
+    from emonet_deploy.commands.recipes import engines_of, obtain, reference_of, source_of
+    from emonet_deploy.runtime.session import load_session
+
+    if check not in {None, "published"}:
+        raise InputError(f"--check must be `published`, not {check}")
+    if check and data is None:
+        raise InputError("--check published needs --data: procedural labels prove nothing")
+    if (tolerance is not None and not check) or (max_drop is not None and not against):
+        raise InputError("--tolerance goes with --check, and --max-drop with --against")
+    made = None
+    if artifact is None:
+        engines = engines_of(engine)
+        made = source_of(checkpoint or "original", nclass or 8, say)
+        artifact = obtain(engines[:1], [precision], nclass or 8, made, out, say)[0]
+    with ExitStack() as stack:
+        load = partial(load_session, device=device_of(device), threads=threads)
+        session = stack.enter_context(load(artifact))
+        classes = session.info.nclass
+        identity = made.identity if made else session.info.checkpoint
+        if nclass not in {None, classes}:
+            raise InputError(f"{artifact} has {classes} classes, not {nclass}; drop --nclass")
+
+        def reference() -> Path:
+            if made or session.backend == "torch":
+                return made.path if made else artifact
+            return reference_of(identity, classes, checkpoint, say).path
+
+        if data is None:
+            n = limit or PROCEDURAL_SAMPLES
+            dataset = procedural_data(reference(), classes, n, say, progress_bar)
+        else:
+            dataset = open_data(data, classes, _split(split), limit)
+        other = None
+        if against is not None:
+            path = reference() if against == "reference" else Path(against)
+            other = stack.enter_context(load(path))
+        options = Options(
+            flip=flip,
+            batch=batch,
+            workers=workers,
+            predictions=predictions,
+            published=data is not None and data.suffix.lower() != ".csv" and split == "test",
+            check=bool(check),
+            tolerance=tolerance,
+            max_drop=max_drop,
+        )
+        summary = run_eval(session, artifact, identity, dataset, options, other, progress_bar)
+    print_accuracy(summary)
+    environment = describe_environment()
+    write_json(json_file, {**summary.to_dict(), "environment": environment})
+    if report is not None:
+        from emonet_deploy.benchmarks.report import write_report
+
+        say(f"report: {write_report(report, summary, environment)}")
+    summary.require(str(artifact), allow_missing)
+
+
+def _split(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
+    if name not in {"test", "val"}:
+        raise InputError(f"--split must be test or val, not {name}")
+    return name

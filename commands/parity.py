@@ -1,0 +1,63 @@
+"""``emonet parity``: an artifact against the reference it came from."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emonet_deploy.commands.console import (
+    print_differences,
+    print_parity,
+    progress_bar,
+    say,
+    write_json,
+)
+from emonet_deploy.commands.options import Device, JsonFile, Threads, device_of
+
+__all__ = ["parity"]
+
+
+def parity(
+    artifact: Path,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="The reference; by default the one it was made from.")
+    ] = None,
+    faces: Annotated[int, typer.Option("--n", help="Number of procedural faces.", min=2)] = 96,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also after each layer of an ONNX model, on 4 faces.")
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.benchmarks.parity import GATES, compare
+    from emonet_deploy.commands.recipes import layer_differences, parity_crops, reference_of
+    from emonet_deploy.runtime.session import load_session
+
+    with load_session(artifact, device=device_of(device), threads=threads) as session:
+        info = session.info
+        source = reference_of(info.checkpoint, info.nclass, checkpoint, say)
+        with (
+            load_session(source.path, device="cpu", threads=threads) as reference,
+            progress_bar("comparing") as progress,
+        ):
+            result = compare(
+                reference, session, parity_crops(faces), GATES[info.precision], progress
+            )
+    inside = layer_differences(artifact, source) if layers else {}
+    print_differences("layer", inside)
+    print_parity(result)
+    write_json(
+        json_file,
+        {
+            "artifact": str(artifact),
+            "reference": source.identity,
+            **result.to_dict(),
+            **({"layers": {name: asdict(d) for name, d in inside.items()}} if layers else {}),
+            "environment": describe_environment(),
+        },
+    )
+    result.require(str(artifact))
