@@ -14,6 +14,7 @@ import onnx
 import onnxruntime as ort
 from api_surface import surface
 
+
 MAGIC = b"FAKE-PLAN "
 
 
@@ -315,9 +316,7 @@ def make_tensorrt(machine, version):
             self._engine = engine  # as pybind keeps the engine alive
             self._addresses = {}
             self._batch = None
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = 1
-            self._session = ort.InferenceSession(engine._model.SerializeToString(), options)
+            self._session = _session(engine._model.SerializeToString())
 
         @fails("IExecutionContext.set_input_shape", False)
         def set_input_shape(self, name, shape):
@@ -373,3 +372,11 @@ def make_tensorrt(machine, version):
                 delattr(kind, name)
         setattr(trt, kind.__name__, kind)
     return trt
+
+
+@functools.cache
+def _session(model):
+    """Return what computes a model; it is the same for all contexts, as nothing of it changes."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(model, options)

@@ -1,16 +1,12 @@
 """`TensorRTSession` on a pretended GPU: see `fake_pycuda` and `fake_tensorrt`."""
 
-import gc
 import json
 import sys
 import threading
-from types import ModuleType
 
-import numpy as np
 import pytest
 from api_surface import TENSORRT
-from fake_pycuda import Machine
-from fake_tensorrt import make_tensorrt
+from gpu_world import World, assert_same, images
 from tiny_model import write_tiny
 
 from emonet_deploy.errors import (
@@ -26,52 +22,8 @@ from emonet_deploy.runtime import cuda, devices
 from emonet_deploy.runtime.artifact import sidecar_path
 from emonet_deploy.runtime.devices import CudaDevice
 from emonet_deploy.runtime.session import load_session
-from emonet_deploy.runtime.tensorrt_backend import RtxSession, TensorRTSession
 
-L4 = CudaDevice("NVIDIA L4", "8.9", "13.0")
 T4 = CudaDevice("NVIDIA T4", "7.5", "13.0")
-
-
-class World:
-    """A machine with one GPU, one TensorRT, pycuda, and a place for artifacts."""
-
-    def __init__(self, version, folder, monkeypatch):
-        self.folder = folder
-        self.gpu = Machine()
-        self.trt = make_tensorrt(self.gpu, version)
-        self.kind = "trt-rtx" if self.trt.__name__ == "tensorrt_rtx" else "trt"
-        self._patch = monkeypatch
-        for name in ("tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver", "cuda.bindings"):
-            monkeypatch.setitem(sys.modules, name, None)
-        monkeypatch.setitem(sys.modules, self.trt.__name__, self.trt)
-        pycuda, driver = ModuleType("pycuda"), ModuleType("pycuda.driver")
-        vars(driver).update(vars(self.gpu.driver))
-        pycuda.driver = driver
-        monkeypatch.setitem(sys.modules, "pycuda", pycuda)
-        monkeypatch.setitem(sys.modules, "pycuda.driver", driver)
-        monkeypatch.setenv("EMONET_HOME", str(folder / "home"))
-        self.card(L4)
-        cuda.open_gpu.cache_clear()
-
-    def card(self, card):
-        for module in ("export.engine", "runtime.doctor", "runtime.tensorrt_backend"):
-            self._patch.setattr(f"emonet_deploy.{module}.cuda_device", lambda: card)
-
-    def build(self, max_batch=4, min_batch=1, interface="tensor", **model):
-        path = write_tiny(self.folder / "m.onnx", interface=interface, **model)
-        options = BuildOptions(max_batch=max_batch, min_batch=min_batch)
-        return build_engine(path, kind=self.kind, options=options).path
-
-    def open(self, path, **options):
-        return (RtxSession if self.kind == "trt-rtx" else TensorRTSession)(path, **options)
-
-    def assert_clean(self):
-        """Nothing is alive but the opened GPU, nothing leaked, no context was left current."""
-        gc.collect()
-        alive = {kind: n for kind, n in self.gpu.alive.items() if n}
-        assert alive == {}
-        assert self.gpu.leaks == []
-        assert self.gpu.stack == []
 
 
 @pytest.fixture(params=TENSORRT)
@@ -90,20 +42,6 @@ def world_11(tmp_path, monkeypatch):
 def world_rtx(tmp_path, monkeypatch):
     yield World("tensorrt_rtx-1.7", tmp_path, monkeypatch)
     cuda.open_gpu.cache_clear()
-
-
-def images(n, interface="tensor", seed=0):
-    rng = np.random.default_rng(seed)
-    if interface == "image":
-        return rng.integers(0, 256, (n, 256, 256, 3), np.uint8)
-    return rng.random((n, 3, 256, 256), np.float32)
-
-
-def assert_same(got, want):
-    assert list(got) == list(want)
-    for name, values in want.items():
-        assert got[name].dtype == values.dtype
-        np.testing.assert_allclose(got[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("interface", ["tensor", "image"])
@@ -209,16 +147,15 @@ def failure_of(action):
 
 def test_whichever_call_fails_is_one_line_and_leaks_nothing(world):
     """Fail each call of a session's life in turn; afterwards the GPU works as before."""
-    path = world.build()
+    path = world.build(max_batch=2)
 
     def life():
         # From the opening of the GPU on; timed, and over two batch sizes, to call all there is.
         with world.open(path, timing=True) as session:
-            return session.run(images(1)), session.run(images(3)), session.times
+            return session.run(images(1)), session.run(images(2)), session.times
 
     def fresh():
         cuda.open_gpu.cache_clear()
-        gc.collect()
         del world.gpu.log[:]
 
     life()  # leaves the kernels that TensorRT-RTX reads when it starts
