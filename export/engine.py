@@ -1,6 +1,8 @@
 """From an ONNX file to an engine with its record beside it."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import Final
 
 from emonet_deploy.emonet_ref.cache import cache_dir
 from emonet_deploy.emonet_ref.files import atomic_write
-from emonet_deploy.errors import ArtifactError, ExportError, InputError
+from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.layers import Layer, convolutions, layers_from_dump, layers_from_json
 from emonet_deploy.export.tensorrt_builder import Progress, build_plan
@@ -83,7 +85,9 @@ def build_engine(
     measured = _timing_cache(trt, gpu) if gpu is not None else None
     content = onnx_path.read_bytes()
     model = without_gemm(content) if TURING in options.sm else content
-    plan, dump = build_plan(trt, kind, model, options, measured, progress)
+    with _translated():
+        plan, dump = build_plan(trt, kind, model, options, measured, progress)
+        layers = _layers(trt, kind, plan, dump)
     low, best, high = options.batches
     info = replace(
         info,
@@ -107,7 +111,6 @@ def build_engine(
         tools={**info.tools, PACKAGES[kind]: trt.__version__},
     )
     _write(path, plan, info)
-    layers = _layers(trt, kind, plan, dump)
     return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(content)))
 
 
@@ -135,7 +138,11 @@ def _layers(trt: Library, kind: EngineKind, plan: bytes, dump: str) -> list[Laye
     runtime = trt.Runtime(logger_of(trt))
     engine = checked(runtime.deserialize_cuda_engine(plan), "load its engine", trt, ExportError)
     inspector = checked(engine.create_engine_inspector(), "inspect its engine", trt, ExportError)
-    return layers_from_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    information = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    # An engine is not lost because a version words its layers in another way.
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        return layers_from_json(information)
+    return []
 
 
 def _compute_capability(options: BuildOptions, gpu: CudaDevice | None) -> tuple[str, ...]:
@@ -157,6 +164,18 @@ def _relative(onnx_path: Path, engine: Path) -> str:
         return os.path.relpath(onnx_path, engine.parent)
     except ValueError:  # another drive
         return str(onnx_path.resolve())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in one line what failed; what the bindings themselves raise has no common base."""
+    try:
+        yield
+    except EmonetError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ExportError(f"TensorRT failed: {reason}") from error
 
 
 def _write(path: Path, plan: bytes, info: ModelInfo) -> None:

@@ -113,7 +113,7 @@ def _set_profile(
     options: BuildOptions,
 ) -> None:
     profile = checked(builder.create_optimization_profile(), "make a profile", trt, ExportError)
-    tensor = network.get_input(0)
+    tensor = checked(network.get_input(0), "find the model's input", trt, ExportError)
     rest = tuple(tensor.shape)[1:]
     profile.set_shape(tensor.name, *((batch, *rest) for batch in options.batches))
     if config.add_optimization_profile(profile) < 0:

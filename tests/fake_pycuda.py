@@ -21,7 +21,8 @@ class Machine:
 
     def __init__(self):
         self.alive = Counter()
-        self.log = []
+        self.log = []  # calls and, with a tilde, the ends of objects
+        self.calls = []  # the calls alone, each of which can be made to fail
         self.leaks = []
         self.fail_at = None
         self.memory = {}
@@ -37,10 +38,15 @@ class Machine:
             self._contexts.stack = []
         return self._contexts.stack
 
+    def start(self, fail_at=None):
+        """Begin a new log; let the call of that number fail, if any."""
+        self.log, self.calls, self.fail_at = [], [], fail_at
+
     def call(self, name):
         """Log a call; True when it is the one that shall fail."""
         self.log.append(name)
-        return self.fail_at is not None and len(self.log) - 1 == self.fail_at
+        self.calls.append(name)
+        return self.fail_at == len(self.calls) - 1
 
     def cuda_call(self, name, *, needs_context=True):
         failing = self.call(name)

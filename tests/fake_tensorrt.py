@@ -14,7 +14,6 @@ import onnx
 import onnxruntime as ort
 from api_surface import surface
 
-
 MAGIC = b"FAKE-PLAN "
 
 
@@ -183,7 +182,8 @@ def make_tensorrt(machine, version):
     class Builder(Native):
         def __init__(self, logger):
             assert logger._started
-            machine.call("Builder")
+            if machine.call("Builder"):
+                raise TypeError("pybind11::init(): factory function returned nullptr")
             super().__init__(logger)
 
         @fails("Builder.create_network", None)
