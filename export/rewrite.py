@@ -8,7 +8,7 @@ from onnx import NodeProto
 
 from emonet_deploy.export.graph import Graph
 
-__all__ = ["fold_batchnorm", "name_nodes", "strip"]
+__all__ = ["fold_batchnorm", "name_nodes", "normalize_batchnorm", "strip"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -103,3 +103,25 @@ def batchnorm_affine(
     epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
     scale = scale / np.sqrt(variance + epsilon)
     return scale, shift - mean * scale
+
+
+def normalize_batchnorm(model: onnx.ModelProto) -> None:
+    """Reduce each BatchNormalization to its scale and shift, computed in float64.
+
+    Its mean becomes 0, its variance 1 and its epsilon 0: the same function, and nothing is left
+    for a compiler to compute in a lower precision.
+    """
+    graph = Graph(model)
+    for norm in graph.nodes:
+        if norm.op_type != "BatchNormalization":
+            continue
+        scale, shift = batchnorm_affine(graph, norm)
+        kind = graph.constant(norm.input[1]).dtype
+        zeros, ones = np.zeros(len(scale), kind), np.ones(len(scale), kind)
+        values = (scale.astype(kind), shift.astype(kind), zeros, ones)
+        parts = ("scale", "shift", "mean", "variance")
+        for i, (part, value) in enumerate(zip(parts, values, strict=True), start=1):
+            norm.input[i] = graph.set_constant(f"{norm.name}.{part}", value)
+        del norm.attribute[:]
+        norm.attribute.append(onnx.helper.make_attribute("epsilon", 0.0))
+    graph.prune()
