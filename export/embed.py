@@ -5,7 +5,7 @@ float32. A face then costs 0.2 MB in and under 1 kB out instead of 0.8 MB in and
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -74,7 +74,7 @@ class _Builder:
         kind = np.int64 if isinstance(value, list) and isinstance(value[0], int) else np.float32
         return self.graph.set_constant(f"postprocess.{name}", np.array(value, kind))
 
-    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: int) -> str:
+    def add(self, operator: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
         """Add a node; returns the name of its first output."""
         name = f"postprocess.{outputs[0]}"
         self.nodes.append(helper.make_node(operator, inputs, outputs, name=name, **attributes))
@@ -83,7 +83,7 @@ class _Builder:
 
 def _preprocess(graph: Graph) -> list[NodeProto]:
     """Return the nodes from uint8 pixels to what the network reads."""
-    scale = graph.set_constant("preprocess.scale", np.float32(255))
+    scale = graph.set_constant("preprocess.scale", np.array(255, np.float32))
     layout, cast, scaled = (f"preprocess.{part}" for part in ("layout", "cast", "scaled"))
     graph.redirect(INPUT_NAME, scaled)
     # TensorRT takes uint8 at a network's border only, so the cast comes first.
