@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.artifact import EngineInfo, ModelInfo
@@ -26,11 +26,7 @@ class DeviceTimes:
 
 
 class EngineRunner:
-    """An engine loaded on the GPU. Not for several threads at once: its owner holds a lock.
-
-    Attributes:
-        times: of the last run, when timing was asked for.
-    """
+    """An engine loaded on the GPU. Not for several threads at once: its owner holds a lock."""
 
     def __init__(
         self,
@@ -41,7 +37,6 @@ class EngineRunner:
         engine: EngineInfo,
         *,
         graph: bool = False,
-        timing: bool = False,
     ) -> None:
         """Load a plan and allocate memory for its largest batch.
 
@@ -52,7 +47,6 @@ class EngineRunner:
             info: its record.
             engine: the record's part on the engine.
             graph: run as a CUDA graph where that works, plainly where it does not.
-            timing: measure each run on the device.
 
         Raises:
             ArtifactError: TensorRT does not take the plan, or it is not what the record says.
@@ -66,13 +60,11 @@ class EngineRunner:
         self._graph_wanted = graph
         self._graph: CudaGraph | None = None
         self._batch = 0
-        self.times: DeviceTimes | None = None
+        self._events: list[Any] = []
         with gpu.current(), ExitStack() as undo:
             self._load(plan, undo)
             self._check_tensors()
             self._allocate()
-            self._events = [gpu.driver.Event() for _ in range(4)] if timing else []
-            undo.callback(self._events.clear)
             undo.callback(self._drop_graph)
             undo.callback(self._synchronize)
             self._undo = undo.pop_all()
@@ -85,22 +77,34 @@ class EngineRunner:
     def run(self, images: Array) -> dict[str, Array]:
         """Run a batch that is at most the engine's largest; returns fresh arrays."""
         n = len(images)
-        batch = max(n, self._record.min_batch)
-        source = self._buffers[self._input.name]
         with self._gpu.current():
-            self._set_batch(batch)
-            source.host[:n] = images
-            source.host[n:batch] = 0
-            try:
-                self._enqueue(batch)
-            finally:
-                # Whatever happened, nobody may touch the buffers while the device does.
-                self._synchronize()
-            if self._events:
-                self.times = DeviceTimes(*map(self._elapsed, range(3)))
+            self._run(images)
             return {
                 output.name: self._buffers[output.name].host[:n].copy() for output in self._outputs
             }
+
+    def measure(self, images: Array) -> DeviceTimes:
+        """Run a batch and return how long the device took; the results are not kept."""
+        with self._gpu.current():
+            self._events += [self._gpu.driver.Event() for _ in range(4)]
+            try:
+                self._run(images)
+                return DeviceTimes(*map(self._elapsed, range(3)))
+            finally:
+                self._events.clear()
+
+    def _run(self, images: Array) -> None:
+        n = len(images)
+        batch = max(n, self._record.min_batch)
+        self._set_batch(batch)
+        source = self._buffers[self._input.name]
+        source.host[:n] = images
+        source.host[n:batch] = 0
+        try:
+            self._enqueue(batch)
+        finally:
+            # Whatever happened, nobody may touch the buffers while the device does.
+            self._synchronize()
 
     def _load(self, plan: bytes, undo: ExitStack) -> None:
         """Fill the fields, and ``undo`` with how to empty them; it runs backwards.

@@ -16,7 +16,7 @@ from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.engine_record import check_engine, rebuild_command
 from emonet_deploy.runtime.engine_runner import DeviceTimes, EngineRunner
 from emonet_deploy.runtime.rtx_runner import RtxRunner
-from emonet_deploy.runtime.session import Array, Backend, Device, Session
+from emonet_deploy.runtime.session import Array, Backend, Device, Session, check_images
 from emonet_deploy.runtime.tensorrt_library import EngineKind, import_tensorrt
 
 __all__ = ["RtxSession", "TensorRTSession"]
@@ -35,7 +35,6 @@ class TensorRTSession(Session):
         device: Device = "auto",
         *,
         graph: bool = False,
-        timing: bool = False,
     ) -> None:
         """Load an engine.
 
@@ -43,7 +42,6 @@ class TensorRTSession(Session):
             path: the engine; its record lies beside it.
             device: as for ``load_session``; engines run on CUDA only.
             graph: run each batch size as a CUDA graph where that works.
-            timing: measure each run on the device; see ``times``.
 
         Raises:
             ArtifactError: the engine or its record is missing, damaged, foreign, or made for
@@ -64,17 +62,23 @@ class TensorRTSession(Session):
         gpu = open_gpu()
         self._lock = Lock()
         with _translated(f"cannot run {path}", f"rebuild it: {rebuild_command(path, record)}"):
-            self._runner = self._runner_type(
-                trt, gpu, path.read_bytes(), info, record, graph=graph, timing=timing
-            )
+            self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
         # Also when nobody closes the session, and at exit while CUDA still works.
         self._release = weakref.finalize(self, self._runner.close)
         super().__init__(info, provider=trt.__name__, device="cuda", max_batch=record.max_batch)
 
-    @property
-    def times(self) -> DeviceTimes | None:
-        """What the device spent on the last run, when the session was made with ``timing``."""
-        return self._runner.times
+    def measure(self, images: Array) -> DeviceTimes:
+        """Run a batch, at most ``max_batch``, and return how long the device took for its parts.
+
+        Raises:
+            InputError: as for ``run``, or the batch is too large.
+            BackendError: the session is closed, or the run failed.
+        """
+        check_images(images, self.info)
+        if self.max_batch is not None and len(images) > self.max_batch:
+            raise InputError(f"the engine takes {self.max_batch} images at once, not {len(images)}")
+        with self._running():
+            return self._runner.measure(images)
 
     def close(self) -> None:
         """Wait for a run that is under way, then release everything; twice is harmless."""
@@ -85,11 +89,17 @@ class TensorRTSession(Session):
             self._release.detach()
 
     def _run(self, images: Array) -> dict[str, Array]:
+        with self._running():
+            return self._runner.run(images)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Keep other threads, and the closing of the session, out of the block."""
         with self._lock:
             if not self._open:
                 raise BackendError("this session is closed; load the artifact again")
             with _translated("the engine failed", "see `emonet doctor`"):
-                return self._runner.run(images)
+                yield
 
 
 class RtxSession(TensorRTSession):

@@ -150,9 +150,9 @@ def test_whichever_call_fails_is_one_line_and_leaks_nothing(world):
     path = world.build(max_batch=2)
 
     def life():
-        # From the opening of the GPU on; timed, and over two batch sizes, to call all there is.
-        with world.open(path, timing=True) as session:
-            return session.run(images(1)), session.run(images(2)), session.times
+        # From the opening of the GPU on, over two batch sizes, to call all there is.
+        with world.open(path) as session:
+            return session.run(images(1)), session.run(images(2)), session.measure(images(1))
 
     def fresh(fail_at=None):
         cuda.open_gpu.cache_clear()
@@ -189,13 +189,18 @@ def test_a_failed_run_leaves_the_session_usable(world):
 
 
 def test_device_times_cover_the_parts_of_a_run(world_11):
-    with world_11.open(world_11.build(), timing=True) as session:
-        assert session.times is None
-        session.run(images(2))
-        times = session.times
+    with world_11.open(world_11.build()) as session:
+        want = session.run(images(2))
+        times = session.measure(images(2, seed=1))
+        assert_same(session.run(images(2)), want)
+        with pytest.raises(InputError, match="4 images at once"):
+            session.measure(images(5))
     # The fake's clock ticks once for each piece of work: one copy, one run, four copies; each
     # mark is a piece as well.
     assert (times.copy_in, times.compute, times.copy_out) == (2, 2, 5)
+    with pytest.raises(BackendError, match="closed"):
+        session.measure(images(1))
+    world_11.assert_clean()
 
 
 # What is compared before TensorRT sees the engine
