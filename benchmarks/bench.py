@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.benchmarks.device_times import device_times
 from emonet_deploy.benchmarks.footprint import measure_footprint
 from emonet_deploy.benchmarks.latency import Timing, time_in_turns
 from emonet_deploy.benchmarks.parity import Gates, compare
+from emonet_deploy.runtime.engine_runner import DeviceTimes
 from emonet_deploy.runtime.preprocess import to_tensor
-from emonet_deploy.runtime.session import Session
+from emonet_deploy.runtime.session import Array, Session
 
 __all__ = ["BenchRow", "Candidate", "run_bench"]
 
@@ -32,6 +34,7 @@ class BenchRow:
     Times are of one call with the whole batch, host memory to host memory, in milliseconds;
     ``n`` is how many calls were timed, ``throughput`` images per second at the median,
     ``speedup`` the reference's median at the same batch over this one's.
+    ``device`` has the parts of one run of an engine, on the device.
     """
 
     backend: str
@@ -51,6 +54,7 @@ class BenchRow:
     agreement: float
     ccc_valence: float | None
     ccc_arousal: float | None
+    device: DeviceTimes | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON."""
@@ -109,6 +113,9 @@ def run_bench(
                     agreement=parity.agreement,
                     ccc_valence=parity.ccc_valence,
                     ccc_arousal=parity.ccc_arousal,
+                    device=device_times(
+                        candidate.session, _images(candidate.session, crops, batch)
+                    ),
                 )
             )
     return rows
@@ -119,6 +126,10 @@ def _percentiles(timing: Timing) -> dict[str, float]:
 
 
 def _call(session: Session, crops: NDArray[np.uint8], batch: int) -> Callable[[], object]:
-    repeated = crops[np.arange(batch) % len(crops)]
-    images = repeated if session.info.interface == "image" else to_tensor(repeated)
+    images = _images(session, crops, batch)
     return lambda: session.run(images)
+
+
+def _images(session: Session, crops: NDArray[np.uint8], batch: int) -> Array:
+    repeated = crops[np.arange(batch) % len(crops)]
+    return repeated if session.info.interface == "image" else to_tensor(repeated)

@@ -40,6 +40,9 @@ def bench(
     threads: Threads = None,
     seconds: Annotated[float, typer.Option(help="Measured time a row, on average.", min=0.1)] = 5.0,
     faces: Annotated[int, typer.Option("--n", help="Faces for the agreement.", min=2)] = 32,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph", help="Run engines as CUDA graphs.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure speed, memory and agreement in one table; backends are timed in turns."""
@@ -53,7 +56,7 @@ def bench(
     source = source_of(checkpoint, nclass, say)
     paths = artifacts or obtain(engines, precision.split(","), nclass, source, out, say)
     loaded = [
-        Candidate(path, load_session(path, device=device_of(device), threads=threads))
+        Candidate(path, load_session(path, None, device_of(device), threads, cuda_graph))
         for path in dict.fromkeys([source.path, *paths])
     ]
     rows = run_bench(
@@ -76,5 +79,15 @@ def bench(
             for r in rows
         ],
     )  # fmt: skip
+    on_device = [(r, r.device) for r in rows if r.device is not None]
+    if on_device:
+        print_table(
+            ("engine", "precision", "batch", "copy in ms", "compute ms", "copy out ms"),
+            [
+                (r.backend, r.precision, r.batch,
+                 f"{d.copy_in:.3f}", f"{d.compute:.3f}", f"{d.copy_out:.3f}")
+                for r, d in on_device
+            ],
+        )  # fmt: skip
     environment = describe_environment()
     write_json(json_file, {"environment": environment, "rows": [row.to_dict() for row in rows]})

@@ -133,6 +133,7 @@ def load_session(
     backend: Backend | None = None,
     device: Device = "auto",
     threads: int | None = None,
+    graph: bool = False,
 ) -> Session:
     """Load an artifact and make it ready to run.
 
@@ -143,6 +144,7 @@ def load_session(
             fallback. ``auto`` takes CUDA where it works and the CPU elsewhere;
             ``Session.device`` tells which.
         threads: CPU threads for one run; by default the library's own choice.
+        graph: run an engine as a CUDA graph where that works; nothing to the other backends.
 
     Raises:
         ArtifactError: the file is missing, damaged, foreign or made for another machine.
@@ -168,8 +170,8 @@ def load_session(
         case "trt":
             from emonet_deploy.runtime.tensorrt_backend import TensorRTSession
 
-            return TensorRTSession(path, device)
+            return TensorRTSession(path, device, graph=graph)
         case "trt-rtx":
             from emonet_deploy.runtime.tensorrt_backend import RtxSession
 
-            return RtxSession(path, device)
+            return RtxSession(path, device, graph=graph)

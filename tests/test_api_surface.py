@@ -77,6 +77,8 @@ class Reader:
             kind = self.type_of(node.value)
             for target in node.targets:
                 self.bind(target, kind)
+        elif isinstance(node, ast.AugAssign):
+            self.bind(node.target, self.type_of(node.value))
         elif isinstance(node, ast.AnnAssign):
             self.bind(node.target, node.value and self.type_of(node.value))
         elif isinstance(node, ast.expr):
