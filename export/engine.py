@@ -78,6 +78,12 @@ def build_engine(
             f"{onnx_path} is for the CPU: its uint8 activations saturate in TensorRT; "
             "make a model for the GPU with `emonet export --target gpu`"
         )
+    if info.precision == "int8" and TURING in options.sm:
+        raise InputError(
+            "TensorRT-RTX has no int8 convolutions for compute capability 7.5 and would run all "
+            "of them in float32, on the other targets too; leave 75 out of --sm, and build the "
+            "fp16 model for it"
+        )
     require(kind, "build")
     trt = import_tensorrt(kind)
     gpu = cuda_device() if kind == "trt" else None

@@ -211,6 +211,12 @@ def test_turing_can_be_built_for(tmp_path, sm):
     assert engine.info.engine.compute_capability[0] == "7.5"
 
 
+@pytest.mark.parametrize("sm", [(75,), (75, 89)])
+def test_int8_is_not_silently_built_in_float_for_turing(tmp_path, sm):
+    with pytest.raises(InputError, match="fp16 model"):
+        build(write_tiny(tmp_path / "m.onnx", "int8"), sm=sm)
+
+
 def test_an_engine_is_never_written_over_its_model(tmp_path):
     model = write_tiny(tmp_path / "m.onnx")
     before = model.read_bytes()
