@@ -17,10 +17,21 @@ step "4. What the model says of it (untrained weights: the words mean nothing, t
 step "5. How fast, and how equal" \
 	"emonet bench --engine torch,onnx --batch 1 --checkpoint standin --out $out --seconds 4 --n 16 --json $out/bench.json"
 
+# FP16 and INT8 are judged beside float32 once they have been exported.
+results=""
+for precision in fp32 fp16 int8; do
+	model="$out/emonet_8.$precision.onnx"
+	test -f "$model" || continue
+	step "6. How accurate, on drawn faces labelled around the reference's own outputs ($precision)" \
+		"emonet eval $model --limit 24 --json $out/eval.$precision.json --report $out/report.$precision"
+	results="$results $out/eval.$precision.json"
+done
+step "7. Side by side" "python -m emonet_deploy.benchmarks.side_by_side$results"
+
 cat <<END
 
 == Done
-Everything lies in $out: the ONNX model, the photograph, the prediction and the speed table.
+Everything lies in $out: the ONNX model, the photograph, the prediction, the speed table and the report on accuracy.
 With the authors' weights (CC BY-NC-ND 4.0), the same model that the paper measured:
     . .venv/bin/activate
     emonet checkpoint fetch --nclass 8

@@ -72,7 +72,7 @@ def evaluate(
     *,
     flip: bool = True,
     batch: int = 8,
-    workers: int = 2,
+    workers: int = 4,
     predictions: PredictionFile | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:

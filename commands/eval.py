@@ -1,9 +1,8 @@
 """``emonet eval``: accuracy by the paper's protocol."""
 
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,7 +19,6 @@ from emonet_deploy.commands.options import (
     Threads,
     device_of,
 )
-from emonet_deploy.errors import InputError
 
 __all__ = ["evaluate"]
 
@@ -48,7 +46,7 @@ def evaluate(
     ] = True,
     limit: Annotated[int | None, typer.Option(help="Only the first samples.", min=1)] = None,
     batch: Annotated[int, typer.Option(help="Samples run at once.", min=1)] = 8,
-    workers: Annotated[int, typer.Option(help="Threads that read pictures.", min=1)] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that read pictures.", min=1)] = 4,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Keep a row for each sample there (.csv, .parquet), and go on from it."),
@@ -77,60 +75,23 @@ def evaluate(
 ) -> None:
     """Measure accuracy by the paper's protocol, on AffectNet, a table or procedural faces."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.commands.evaluation import (
-        PROCEDURAL_SAMPLES,
-        Options,
-        open_data,
-        procedural_data,
-        run_eval,
-    )
-    from emonet_deploy.commands.recipes import engines_of, obtain, reference_of, source_of
+    from emonet_deploy.commands.evaluation import Options, run_eval
     from emonet_deploy.runtime.session import load_session
 
-    if check not in {None, "published"}:
-        raise InputError(f"--check must be `published`, not {check}")
-    if check and data is None:
-        raise InputError("--check published needs --data: procedural labels prove nothing")
-    if (tolerance is not None and not check) or (max_drop is not None and not against):
-        raise InputError("--tolerance goes with --check, and --max-drop with --against")
+    options = Options(
+        data=data, split=split, limit=limit, flip=flip, batch=batch, workers=workers,
+        predictions=predictions, check=check, tolerance=tolerance, against=against,
+        max_drop=max_drop, checkpoint=checkpoint,
+    )  # fmt: skip
     made = None
     if artifact is None:
+        from emonet_deploy.commands.recipes import engines_of, obtain, source_of
+
         engines = engines_of(engine)
         made = source_of(checkpoint or "original", nclass or 8, say)
         artifact = obtain(engines[:1], [precision], nclass or 8, made, out, say)[0]
-    with ExitStack() as stack:
-        load = partial(load_session, device=device_of(device), threads=threads)
-        session = stack.enter_context(load(artifact))
-        classes = session.info.nclass
-        identity = made.identity if made else session.info.checkpoint
-        if nclass not in {None, classes}:
-            raise InputError(f"{artifact} has {classes} classes, not {nclass}; drop --nclass")
-
-        def reference() -> Path:
-            if made or session.backend == "torch":
-                return made.path if made else artifact
-            return reference_of(identity, classes, checkpoint, say).path
-
-        if data is None:
-            n = limit or PROCEDURAL_SAMPLES
-            dataset = procedural_data(reference(), classes, n, say, progress_bar)
-        else:
-            dataset = open_data(data, classes, _split(split), limit)
-        other = None
-        if against is not None:
-            path = reference() if against == "reference" else Path(against)
-            other = stack.enter_context(load(path))
-        options = Options(
-            flip=flip,
-            batch=batch,
-            workers=workers,
-            predictions=predictions,
-            published=data is not None and data.suffix.lower() != ".csv" and split == "test",
-            check=bool(check),
-            tolerance=tolerance,
-            max_drop=max_drop,
-        )
-        summary = run_eval(session, artifact, identity, dataset, options, other, progress_bar)
+    load = partial(load_session, device=device_of(device), threads=threads)
+    summary = run_eval(artifact, made, nclass, options, load, say, progress_bar)
     print_accuracy(summary)
     environment = describe_environment()
     write_json(json_file, {**summary.to_dict(), "environment": environment})
@@ -139,9 +100,3 @@ def evaluate(
 
         say(f"report: {write_report(report, summary, environment)}")
     summary.require(str(artifact), allow_missing)
-
-
-def _split(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
-    if name not in {"test", "val"}:
-        raise InputError(f"--split must be test or val, not {name}")
-    return name

@@ -4,6 +4,8 @@ import csv
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -127,7 +129,7 @@ def test_missing_pictures_are_told_and_make_exit_code_1(again, tmp_path):
         (["--split", "train"], "--split must be test or val"),
         (["--split", "val"], "does not hold val_fullpath.pkl"),
         (["--tolerance", "0.1"], "--tolerance goes with --check"),
-        (["--max-drop", "0.1"], "--max-drop with --against"),
+        (["--max-drop", "0.1"], "--max-drop goes with --against"),
         (["--nclass", "5"], "has 8 classes, not 5"),
         (["--against", "absent.onnx"], "no ONNX model at absent.onnx"),
         (["--predictions", "x.txt"], "as .csv or .parquet"),
@@ -152,6 +154,11 @@ def test_a_hostile_pickle_does_not_run(again, tmp_path):
     assert result.exit_code == 1
     assert "may be an attack" in result.stderr
     assert not (tmp_path / "trace").exists()
+
+
+def test_evaluating_an_onnx_file_needs_no_torch():
+    code = "import sys, emonet_deploy.commands.evaluation; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_check_needs_data(onnx8):

@@ -95,6 +95,26 @@ def test_an_improvement_is_no_drop(run):
     found = compare_runs(run, better, "int8")
     drops = {n: g for n, g in found.gates.items() if n.startswith("drop")}
     assert all(gate.passed and gate.value < 0 for gate in drops.values())
+    backwards = compare_runs(better, run, "int8").gates
+    assert all(not gate.passed for name, gate in backwards.items() if name.startswith("drop"))
+
+
+def test_a_drop_by_chance_is_not_held_against_an_artifact(run):
+    few = replace(
+        run,
+        dataset=run.dataset.first(20),
+        numbers=run.numbers[:20],
+        truth=run.truth[run.numbers[:20]],
+        prediction=run.prediction[run.numbers[:20]],
+    )
+    right = int(np.flatnonzero(few.prediction.expression == few.truth.expression)[0])
+    expression = few.prediction.expression.copy()
+    expression[right] = (expression[right] + 1) % 8
+    other = replace(few, prediction=replace(few.prediction, expression=expression))
+    gate = compare_runs(few, other, "int8").gates["drop of expression ACC"]
+    assert gate.value == pytest.approx(1 / 20)
+    assert gate.value > gate.limit
+    assert gate.passed
 
 
 def test_a_metric_undefined_in_both_runs_is_not_gated(run):

@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -13,8 +14,9 @@ from emonet_deploy.benchmarks.evaluate import evaluate
 from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.benchmarks.metrics import NO_EXPRESSION
 from emonet_deploy.benchmarks.report import WORST, write_report
+from emonet_deploy.benchmarks.side_by_side import table
 from emonet_deploy.benchmarks.summary import Summary
-from emonet_deploy.emonet_ref.contract import CLASS_NAMES, PUBLISHED
+from emonet_deploy.emonet_ref.contract import CLASS_NAMES, METRIC_NAMES, PUBLISHED
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -128,8 +130,6 @@ def test_a_hundred_thousand_points_stay_a_page():
 
 
 def test_the_json_result_has_the_promised_fields(summary):
-    import json
-
     result = json.loads(json.dumps(summary.to_dict(), allow_nan=False))
     assert {"nclass", "backend", "precision", "checkpoint", "n", "flip", "published"} <= set(result)
     assert result["expression"] == {"ACC": summary.accuracy.ACC}
@@ -143,3 +143,13 @@ def test_the_json_result_has_the_promised_fields(summary):
     assert result["recall"]["contempt"] is None
     assert result["against"]["gates"]["agreement"]["value"] == result["against"]["agreement"]
     assert set(result["check"]) == set(summary.accuracy.by_name())
+
+
+def test_results_stand_side_by_side(summary):
+    one = summary.to_dict()
+    other = {**one, "precision": "fp32", "valence": {**one["valence"], "CCC": None}}
+    head, *rows = table([other, one])
+    assert head == ["metric", "onnx fp32", "onnx int8"]
+    cells = {name: values for name, *values in rows}
+    assert tuple(cells) == METRIC_NAMES
+    assert cells["valence CCC"] == ["-", f"{summary.accuracy.valence.CCC:.4f}"]
