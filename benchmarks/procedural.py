@@ -35,6 +35,7 @@ FACES_SEED: Final = 243_000_000
 """Far from the seeds of the faces that make, calibrate and judge artifacts."""
 
 CHUNK: Final = 48
+MIN_CHUNK: Final = 16
 MAX_WASTE: Final = 8
 """Faces drawn for each sample at most; with the stand-in it takes about two."""
 
@@ -83,9 +84,17 @@ def _fill(
     nclass = reference.info.nclass
     labels: _Labels | None = None
     records: dict[str, Any] = {}
-    chunk = min(CHUNK, max(n, 16))
-    for part in range(MAX_WASTE * -(-n // chunk)):
-        faces = make_faces(chunk, FACES_SEED + 1000 * seed + part)
+    part = used = 0
+    while len(records) < n:
+        if used > MAX_WASTE * max(n, MIN_CHUNK):
+            raise DatasetError(
+                f"labels fit only {len(records)} of {used} faces: the checkpoint's outputs vary "
+                "too little"
+            )
+        # About half of the stand-in's faces find a label; the first chunk gives the spread, too.
+        wanted = 2 * (n - len(records)) if part else n
+        faces = make_faces(min(CHUNK, max(wanted, MIN_CHUNK)), FACES_SEED + 1000 * seed + part)
+        part, used = part + 1, used + len(faces)
         outputs = _outputs(drawn, faces, reference)
         if labels is None:
             labels = _Labels(nclass, outputs, np.random.default_rng((seed, nclass)))
@@ -98,12 +107,6 @@ def _fill(
             (drawn / f"{number}.png").rename(pictures / path)
             records[path] = _record(face, *label)
         progress(len(records), n)
-        if len(records) == n:
-            break
-    else:
-        raise DatasetError(
-            f"labels fit only {len(records)} of {n} faces: the checkpoint's outputs vary too little"
-        )
     shutil.rmtree(drawn)
     (root / "test_fullpath.pkl").write_bytes(pickle.dumps(records, protocol=4))
     about = {"procedural": True, "checkpoint": reference.info.checkpoint, "nclass": nclass}

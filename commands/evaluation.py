@@ -17,7 +17,7 @@ from emonet_deploy.benchmarks.table import read_table
 from emonet_deploy.emonet_ref.cache import cache_dir
 from emonet_deploy.emonet_ref.contract import PUBLISHED
 from emonet_deploy.emonet_ref.files import sha256_file
-from emonet_deploy.errors import InputError
+from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.session import Session
 
 if TYPE_CHECKING:
@@ -173,7 +173,11 @@ def _procedural(
     if not root.exists():
         say(f"drawing {n} faces, and labels around the reference's outputs; once")
         with load(checkpoint) as reference, bar("drawing") as progress:
-            make_procedural(root, reference, n, progress=progress)
+            try:
+                make_procedural(root, reference, n, progress=progress)
+            except DatasetError:
+                if not root.exists():  # else another process was faster: it made the same
+                    raise
     say("note: the labels were drawn so that the reference scores about what the paper prints")
     return replace(read_affectnet(root, nclass), name="procedural faces")
 
