@@ -1,6 +1,5 @@
 """What the command line prints: results to standard output, the rest to standard error."""
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ __all__ = [
     "print_table",
     "progress_bar",
     "say",
-    "write_csv",
     "write_json",
 ]
 
@@ -167,13 +165,3 @@ def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JS
     with atomic_write(path) as temporary:
         text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def write_csv(path: Path | None, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of equal keys as CSV, all or nothing; ``None`` as path writes nothing."""
-    if path is None:
-        return
-    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
-        writer.writeheader()
-        writer.writerows(rows)

@@ -1,18 +1,12 @@
-"""``emonet predict``: emotions of faces."""
+"""``emonet predict``: emotions of the faces in pictures, videos and cameras."""
 
-import sys
-from collections.abc import Sequence
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import (
-    print_table,
-    say,
-    write_csv,
-    write_json,
-)
+from emonet_deploy.commands.console import say
 from emonet_deploy.commands.options import (
     Artifacts,
     CheckpointName,
@@ -22,16 +16,15 @@ from emonet_deploy.commands.options import (
     Threads,
     device_of,
 )
-from emonet_deploy.errors import InputError
-
-if TYPE_CHECKING:
-    from emonet_deploy.runtime.predictor import Prediction
 
 __all__ = ["predict"]
 
 
 def predict(
-    files: Annotated[list[str], typer.Argument(help="Face crops, folders, or - for a list.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(help="Pictures, videos, folders, patterns, or - for a list on stdin."),
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None,
     engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
     nclass: NClass = 8,
@@ -40,15 +33,70 @@ def predict(
     batch: Annotated[int, typer.Option(help="Faces run at once.", min=1)] = 8,
     device: Device = "auto",
     threads: Threads = None,
+    camera: Annotated[int | None, typer.Option(help="Number of a camera.", min=0)] = None,
+    detector: Annotated[
+        str, typer.Option(help="auto, centerface, yunet, or none for ready face crops.")
+    ] = "auto",
+    detector_model: Annotated[Path | None, typer.Option(help="YuNet's model file.")] = None,
+    detect_size: Annotated[
+        int | None, typer.Option(help="Pixels of the longer side when faces are searched.")
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="Lowest score of a face, 0 to 1.")] = 0.4,
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV of known faces: file, frame, x0, y0, x1, y1.")
+    ] = None,
+    crop: Annotated[
+        str, typer.Option(help="paper (as in training) or stretch (as in the authors' demo).")
+    ] = "paper",
+    smooth: Annotated[
+        str, typer.Option(help="Over the frames of a clip: authors, none, or seconds.")
+    ] = "authors",
+    memory: Annotated[
+        float, typer.Option(help="Seconds after which a face that left is forgotten.", min=0)
+    ] = 60.0,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Write landmarks too.")] = False,
     json_file: JsonFile = None,
+    jsonl: Annotated[Path | None, typer.Option(help="Write a JSON line per face.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a CSV table.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet table.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Annotated copies: a folder, or a file for one input.")
+    ] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Plot one video over time: .svg, .png or .html.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
 ) -> None:
-    """Tell the emotion, valence and arousal of face crops."""
-    from emonet_deploy.runtime.predictor import Predictor
-    from emonet_deploy.runtime.preprocess import read_image
+    """Tell the emotion, valence and arousal of every face in pictures, videos or a camera."""
+    # Read when OpenCV is loaded: what goes wrong is said by us, once.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from emonet_deploy.commands.predict_run import Options, check_options, run_predict
     from emonet_deploy.runtime.session import load_session
 
-    pictures = _pictures(files)
+    job = check_options(
+        Options(
+            inputs or (),
+            camera=camera,
+            detector=detector,
+            detector_model=detector_model,
+            detect_size=detect_size,
+            min_score=min_score,
+            boxes=boxes,
+            crop=crop,
+            smooth=smooth,
+            memory=memory,
+            batch=batch,
+            landmarks=landmarks,
+            json=json_file,
+            jsonl=jsonl,
+            csv=csv_file,
+            parquet=parquet,
+            save=save,
+            timeline=timeline,
+            force=force,
+        )
+    )
     if model is None:
         from emonet_deploy.commands.recipes import engines_of, obtain, source_of
 
@@ -58,48 +106,6 @@ def predict(
     with load_session(model, device=device_of(device), threads=threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
-        faces = (read_image(path) for path in pictures)
-        predictions = Predictor(session, batch).predict(faces)
-    rows = [_record(path, p) for path, p in zip(pictures, predictions, strict=True)]
-    print_table(
-        ("file", "expression", "probability", "valence", "arousal"),
-        [
-            (r["file"], r["expression"], f"{max(p.probabilities.values()):.2f}",
-             f"{p.valence:+.3f}", f"{p.arousal:+.3f}")
-            for r, p in zip(rows, predictions, strict=True)
-        ],
-    )  # fmt: skip
-    write_json(json_file, rows)
-    write_csv(csv_file, rows)
-
-
-def _pictures(names: Sequence[str]) -> list[Path]:
-    """Files named, files of folders named, and for ``-`` the files listed on standard input."""
-    found: list[Path] = []
-    for name in names:
-        listed = sys.stdin.read().splitlines() if name == "-" else [name]
-        for path in map(Path, filter(None, listed)):
-            if not path.is_dir():
-                found.append(path)
-                continue
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
-            if not inside:
-                raise InputError(f"no pictures in {path}; expected {', '.join(sorted(_SUFFIXES))}")
-            found.extend(inside)
-    if not found:
-        raise InputError("no pictures named; give files or folders")
-    return found
-
-
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-
-
-def _record(path: Path, prediction: "Prediction") -> dict[str, Any]:
-    return {
-        "file": str(path),
-        "expression": prediction.expression,
-        "probabilities": prediction.probabilities,
-        "valence": prediction.valence,
-        "arousal": prediction.arousal,
-        "landmarks": prediction.landmarks.tolist(),
-    }
+        code = run_predict(job, session)
+    if code:
+        raise typer.Exit(code)

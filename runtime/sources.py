@@ -1,0 +1,114 @@
+"""Picture files, videos and cameras as one stream of frames, in the order they were named."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event, current_thread, main_thread
+
+from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.frames import Frame, Source
+from emonet_deploy.runtime.preprocess import read_image
+from emonet_deploy.runtime.video import VideoReader
+
+__all__ = ["SourceReader", "stop_signals"]
+
+
+class SourceReader:
+    """Iterates over the frames of many files; what cannot be read is counted and passed over.
+
+    Attributes:
+        unreadable: how many files gave no frame at all, so far.
+        broken: how many frames of videos were broken or missing, so far.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        camera: int | None = None,
+        *,
+        say: Callable[[str], None] = lambda message: None,
+        stop: Event | None = None,
+    ) -> None:
+        """Take what shall be read.
+
+        Args:
+            sources: pictures and videos.
+            camera: number of a camera, read after the files until ``stop``.
+            say: is told, in one line each, what was passed over.
+            stop: ends the stream when it is set.
+
+        Raises:
+            InputError: the camera is not there.
+        """
+        self._sources = sources
+        self._camera = None if camera is None else VideoReader(camera)
+        self._say = say
+        self._stop = stop or Event()
+        self.unreadable = 0
+        self.broken = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames.
+
+        Raises:
+            InputError: none of several files can be read, or the only one cannot.
+        """
+        for source in self._sources:
+            try:
+                for frame in self._of(source):
+                    if self._stop.is_set():
+                        return
+                    yield frame
+            except InputError as error:
+                self.unreadable += 1
+                if len(self._sources) == 1:
+                    raise
+                self._say(f"passed over: {error}")
+        if self._sources and self.unreadable == len(self._sources):
+            raise InputError(f"none of the {self.unreadable} files can be read; see above")
+        if self._camera is not None:
+            for frame in self._camera:
+                if self._stop.is_set():
+                    return
+                yield frame
+
+    def _of(self, source: Source) -> Iterator[Frame]:
+        if not source.is_video:
+            yield Frame(read_image(source.path), str(source.path))
+            return
+        reader = VideoReader(source.path)
+        yield from reader
+        if reader.broken:
+            self.broken += reader.broken
+            self._say(f"passed over: {reader.broken} broken or missing frames of {reader.name}")
+
+
+@contextmanager
+def stop_signals(say: Callable[[str], None]) -> Iterator[Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; a second one interrupts at once.
+
+    So that a long run ends as if its input had ended there: what was begun is finished and every
+    output is complete up to that frame.
+    """
+    stop = Event()
+    if current_thread() is not main_thread():  # Only the main thread may set handlers.
+        yield stop
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+
+    def handle(number: int, frame: object) -> None:
+        stop.set()
+        restore()
+        say("stopping after the frames at hand; once more to stop at once")
+
+    def restore() -> None:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        restore()
