@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emonet_deploy.commands.console import progress_bar, say
+from emonet_deploy.commands.predict_tables import Tables
 from emonet_deploy.emonet_ref.contract import CLASS_NAMES
 from emonet_deploy.errors import InputError
-from emonet_deploy.commands.predict_tables import Tables
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.detect import Detector
