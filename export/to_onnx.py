@@ -15,8 +15,9 @@ from emonet_deploy.emonet_ref.contract import INPUT_NAME, INPUT_SIZE, TENSOR_OUT
 from emonet_deploy.emonet_ref.files import atomic_write
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.errors import ExportError
+from emonet_deploy.export.cpu import rewrite_for_cpu
 from emonet_deploy.export.rewrite import fold_batchnorm, name_nodes, strip
-from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, tensors_of
+from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, Target, tensors_of
 
 __all__ = ["OPSET", "export_onnx", "save_model"]
 
@@ -28,6 +29,7 @@ def export_onnx(
     path: str | os.PathLike[str],
     checkpoint: str,
     parent_sha256: str | None = None,
+    target: Target = "gpu",
 ) -> Path:
     """Write a float32 ONNX model with the contract's names, types and a dynamic batch.
 
@@ -36,6 +38,7 @@ def export_onnx(
         path: where to write; an older file there is replaced.
         checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
         parent_sha256: SHA-256 of the checkpoint file.
+        target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
 
     Returns:
         ``path``.
@@ -47,12 +50,16 @@ def export_onnx(
     info = ModelInfo(
         nclass=model.nclass,
         checkpoint=checkpoint,
+        target=target,
         inputs=inputs,
         outputs=outputs,
         parent_sha256=parent_sha256,
         tools={"torch": torch.__version__, "onnx": onnx.__version__},
     )
-    return save_model(to_model(model), path, info)
+    exported = to_model(model)
+    if target == "cpu":
+        rewrite_for_cpu(exported)
+    return save_model(exported, path, info)
 
 
 def to_model(model: EmoNet) -> onnx.ModelProto:

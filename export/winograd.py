@@ -153,9 +153,7 @@ def _island(graph: Graph, conv: NodeProto, height: int, m: int) -> list[NodeProt
     x = shaped(x, 0, m * m * per_tile, out_channels)
     x = add("Gather", x, constant(f"pixels.{height}.{m}", _pixel_tiles(height, m)), axis=1)
     x = shaped(x, 0, height, height, out_channels)
-    nodes.append(
-        helper.make_node("Transpose", [x], [conv.output[0]], conv.name, perm=[0, 3, 1, 2])
-    )
+    nodes.append(helper.make_node("Transpose", [x], [conv.output[0]], conv.name, perm=[0, 3, 1, 2]))
     return nodes
 
 
