@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.device_times import device_times
-from emonet_deploy.benchmarks.footprint import measure_footprint
+from emonet_deploy.benchmarks.footprint import Footprint, measure_footprint
 from emonet_deploy.benchmarks.latency import Timing, time_in_turns
-from emonet_deploy.benchmarks.parity import Gates, compare
+from emonet_deploy.benchmarks.operations import macs_of
+from emonet_deploy.benchmarks.parity import Gates, Parity, compare
+from emonet_deploy.benchmarks.peak import PEAK_MACS, peak_call
+from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.engine_runner import DeviceTimes
 from emonet_deploy.runtime.preprocess import to_tensor
 from emonet_deploy.runtime.session import Array, Session
@@ -19,12 +22,24 @@ from emonet_deploy.runtime.session import Array, Session
 __all__ = ["BenchRow", "Candidate", "run_bench"]
 
 
+PAUSE: Final = 0.02
+"""Seconds between calls, in which threads of the one before go to sleep."""
+
+PEER_TOLERANCE: Final = 0.02
+"""Largest error of a float32 peer, as a share of an output's spread: more is another function."""
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """An artifact to be measured, loaded."""
+    """What is to be measured, loaded: an artifact, or a peer that has no file."""
 
-    path: Path
     session: Session
+    path: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.session.provider if self.path is None else self.path.name
 
 
 @dataclass(frozen=True)
@@ -33,13 +48,18 @@ class BenchRow:
 
     Times are of one call with the whole batch, host memory to host memory, in milliseconds;
     ``n`` is how many calls were timed, ``throughput`` images per second at the median,
-    ``speedup`` the reference's median at the same batch over this one's.
+    ``speedup`` the reference's median at the same batch over this one's, ``macs`` the
+    multiply-accumulates for one image, and ``peak_share`` how many of them are done in a second,
+    as a share of what a matrix product on the CPU does, timed in turns with everything else.
+    What a peer without a file does not have is None.
     ``device`` has the parts of one run of an engine, on the device.
     """
 
     backend: str
     provider: str
     precision: str
+    target: str | None
+    threads: int | None
     batch: int
     n: int
     p50_ms: float
@@ -49,11 +69,13 @@ class BenchRow:
     throughput: float
     peak_rss_mb: float | None
     cold_start_ms: float | None
-    size_mb: float
+    size_mb: float | None
     speedup: float
     agreement: float
     ccc_valence: float | None
     ccc_arousal: float | None
+    macs: int
+    peak_share: float | None
     device: DeviceTimes | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,44 +103,60 @@ def run_bench(
         seconds: measured time for each candidate and batch, on average.
         advance: told what has begun.
     """
-    agreements = {}
+    agreements = []
     for candidate in candidates:
-        advance(f"agreement of {candidate.path.name}")
-        agreements[candidate.path] = compare(reference.session, candidate.session, crops, Gates())
+        advance(f"agreement of {candidate.name}")
+        agreements.append(compare(reference.session, candidate.session, crops, Gates()))
+        if candidate.path is None:
+            _require_same(candidate, agreements[-1])
     rows = []
     for batch in batches:
         advance(f"speed at batch {batch}")
-        everyone = {c.path: c.session for c in (reference, *candidates)}
-        timings = time_in_turns(
-            {path: _call(session, crops, batch) for path, session in everyone.items()},
-            seconds=seconds,
-        )
-        for candidate in candidates:
-            advance(f"memory of {candidate.path.name} at batch {batch}")
-            footprint = measure_footprint(candidate.path, batch, threads)
-            timing, parity = timings[candidate.path], agreements[candidate.path]
+        calls = {-1: _call(reference.session, crops, batch), -2: peak_call()}
+        calls |= {i: _call(c.session, crops, batch) for i, c in enumerate(candidates)}
+        timings = time_in_turns(calls, seconds=seconds, pause=PAUSE)
+        for i, (candidate, parity) in enumerate(zip(candidates, agreements, strict=True)):
+            advance(f"memory of {candidate.name} at batch {batch}")
+            timing, path, macs = timings[i], candidate.path, macs_of(candidate.path)
+            footprint = (
+                Footprint(None, None) if path is None else measure_footprint(path, batch, threads)
+            )
+            peak = PEAK_MACS / timings[-2].median
+            on_cpu = candidate.session.device == "cpu"
             rows.append(
                 BenchRow(
                     backend=candidate.session.backend,
                     provider=candidate.session.provider,
                     precision=candidate.session.info.precision,
+                    target=None if path is None else candidate.session.info.target,
+                    threads=threads,
                     batch=batch,
                     n=len(timing.samples),
                     **_percentiles(timing),
                     throughput=batch / timing.median * 1e3,
                     peak_rss_mb=footprint.peak_rss_mb,
                     cold_start_ms=footprint.cold_start_ms,
-                    size_mb=candidate.path.stat().st_size / 1e6,
-                    speedup=timings[reference.path].median / timing.median,
+                    size_mb=None if path is None else path.stat().st_size / 1e6,
+                    speedup=timings[-1].median / timing.median,
                     agreement=parity.agreement,
                     ccc_valence=parity.ccc_valence,
                     ccc_arousal=parity.ccc_arousal,
+                    macs=macs,
+                    peak_share=batch * macs / timing.median / peak if on_cpu else None,
                     device=device_times(
                         candidate.session, _images(candidate.session, crops, batch)
                     ),
                 )
             )
     return rows
+
+
+def _require_same(peer: Candidate, parity: Parity) -> None:
+    """Raise unless a peer computes what the reference computes: only then its time means much."""
+    for name, output in parity.outputs.items():
+        if not output.max_abs <= PEER_TOLERANCE * output.spread:
+            share = output.max_abs / output.spread
+            raise BackendError(f"{peer.name} computes another {name}: off by {share:.2g} of it")
 
 
 def _percentiles(timing: Timing) -> dict[str, float]:

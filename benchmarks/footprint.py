@@ -21,12 +21,12 @@ class Footprint:
     """What a fresh process needs for the artifact.
 
     Attributes:
-        peak_rss_mb: largest resident memory, in MiB; None where the system does not tell.
-        cold_start_ms: from the start of the imports to the first result.
+        peak_rss_mb: largest resident memory, in MiB; None where it cannot be told.
+        cold_start_ms: from the start of the imports to the first result; None likewise.
     """
 
     peak_rss_mb: float | None
-    cold_start_ms: float
+    cold_start_ms: float | None
 
 
 def measure_footprint(path: str | os.PathLike[str], batch: int, threads: int | None) -> Footprint:

@@ -40,6 +40,7 @@ def time_in_turns(
     seconds: float = 5.0,
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[[], None] = lambda: None,
+    pause: float = 0.0,
 ) -> dict[Key, Timing]:
     """Time several calls in turns.
 
@@ -49,6 +50,8 @@ def time_in_turns(
         seconds: measured time for each on average; at least five rounds are made.
         clock: monotonic, in seconds.
         advance: called after each round.
+        pause: seconds of sleep before each call: the threads of some libraries spin on for a
+            while after their work is done, which would slow the one that follows.
     """
     for call in calls.values():
         end = clock() + warmup
@@ -61,6 +64,7 @@ def time_in_turns(
     while rounds < MIN_ROUNDS or spent < seconds * len(calls):
         # Going there and back lets no candidate always follow the same neighbour.
         for key, call in list(calls.items())[:: 1 if rounds % 2 == 0 else -1]:
+            time.sleep(pause)
             start = clock()
             call()
             duration = clock() - start

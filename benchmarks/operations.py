@@ -3,13 +3,18 @@
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import onnx
 from onnx import NodeProto
 
 from emonet_deploy.errors import ArtifactError
 
-__all__ = ["LayerCost", "count_operations", "total_macs"]
+__all__ = ["NETWORK_MACS", "LayerCost", "count_operations", "macs_of", "total_macs"]
+
+NETWORK_MACS: Final = 16_934_929_664
+"""Multiply-accumulates of the 8-class network as it is, for one image."""
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -36,7 +41,7 @@ class LayerCost:
 
 
 def count_operations(model: str | os.PathLike[str] | onnx.ModelProto) -> list[LayerCost]:
-    """Count each node of a model for one image, in the graph's order.
+    """Count each node that runs for one image, in the graph's order.
 
     Args:
         model: an ONNX model or its path; left as it is.
@@ -47,6 +52,9 @@ def count_operations(model: str | os.PathLike[str] | onnx.ModelProto) -> list[La
     shapes, constants, nodes = _inferred(model)
     costs = []
     for node in nodes:
+        if constants.issuperset(node.input):
+            constants.update(node.output)  # folded when the model is loaded
+            continue
         try:
             inputs = [name for name in node.input if name]
             costs.append(
@@ -67,6 +75,19 @@ def count_operations(model: str | os.PathLike[str] | onnx.ModelProto) -> list[La
 def total_macs(costs: list[LayerCost]) -> int:
     """Return the multiply-accumulates of all layers together."""
     return sum(cost.macs for cost in costs)
+
+
+def macs_of(path: Path | None) -> int:
+    """Return the multiply-accumulates of an artifact for one image.
+
+    Counted for ONNX models of standard operators; elsewhere those of the network as it is.
+    """
+    if path is None or path.suffix != ".onnx":
+        return NETWORK_MACS
+    try:
+        return total_macs(count_operations(path))
+    except ArtifactError:
+        return NETWORK_MACS
 
 
 def _inferred(
@@ -91,9 +112,11 @@ def _macs(node: NodeProto, shapes: Shapes) -> int:
     """Multiply-accumulates of one node: outputs times the length of the sum behind each."""
     outputs = math.prod(shapes[node.output[0]])
     match node.op_type:
-        case "Conv":
+        case "Conv" | "ConvInteger":
             return outputs * math.prod(shapes[node.input[1]][1:])
-        case "MatMul":
+        case "QLinearConv":
+            return outputs * math.prod(shapes[node.input[3]][1:])
+        case "MatMul" | "MatMulInteger":
             return outputs * shapes[node.input[0]][-1]
         case "Gemm":
             transposed = any(a.name == "transA" and a.i for a in node.attribute)

@@ -1,19 +1,18 @@
 """Other runtimes on the same weights, to be timed in turns with the toolkit's own.
 
-Each takes the reference's weights: PyTorch as it is and compiled, ncnn a trace of it, OpenVINO and
-MNN the plain float32 ONNX model. None is handed out before its outputs were seen to be the
-reference's.
+Each takes the reference's weights: PyTorch compiled, ncnn a trace of it, OpenVINO and MNN the plain
+float32 ONNX model. All threads and precisions are those of the reference.
 """
 
-import contextlib
 import importlib.metadata
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
@@ -22,83 +21,86 @@ from numpy.typing import NDArray
 from emonet_deploy.emonet_ref.contract import INPUT_NAME, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.extras import needs
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.errors import BackendError
+from emonet_deploy.errors import BackendError, InputError
+from emonet_deploy.runtime.session import Array, Session
 
-__all__ = ["PEERS", "Peer", "open_peers"]
+__all__ = ["PEERS", "PeerSession", "open_peers"]
 
-Array = NDArray[np.float32]
-Run = Callable[[Array], Sequence[Array]]
+Images = NDArray[np.float32]
+Run = Callable[[Images], Sequence[Array]]
 """From one image, 1 x 3 x 256 x 256, to the four outputs of the ``tensor`` interface."""
 
 PEERS: Final = ("torch.compile", "openvino", "mnn", "ncnn")
 
-TOLERANCE: Final = 2e-3
-"""Largest error of a peer, as a share of each output's largest value: float32, any algorithm."""
+
+class PeerSession(Session):
+    """Another runtime behind the toolkit's interface; batches go through it one by one."""
+
+    backend: ClassVar[Any] = "peer"
+
+    def __init__(self, name: str, run: Run, reference: Session) -> None:
+        version = importlib.metadata.version(name.partition(".")[0])
+        info = replace(reference.info, tools={name: version})
+        super().__init__(info, provider=f"{name} {version}", device="cpu")
+        self.name = name
+        self._one = run
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        parts = [self._one(images[i : i + 1]) for i in range(len(images))]
+        # The first dimension, the batch, is free in the record and 1 here.
+        shapes = {t.name: tuple(size or 1 for size in t.shape) for t in self.info.outputs}
+        return {
+            name: np.concatenate([np.reshape(part[i], shapes[name]) for part in parts])
+            for i, name in enumerate(TENSOR_OUTPUTS)
+        }
 
 
-@dataclass(frozen=True)
-class Peer:
-    """Another runtime with the reference's weights loaded."""
-
-    name: str
-    version: str
-    run: Run
-
-
-@contextlib.contextmanager
+@contextmanager
 def open_peers(
-    model: EmoNet, plain: Path, image: Array, threads: int, names: Sequence[str] = PEERS
-) -> Iterator[list[Peer]]:
-    """Load peers and check them; leaving the context removes what their converters wrote.
+    names: Sequence[str], model: EmoNet, plain: Path, reference: Session, threads: int
+) -> Iterator[list[PeerSession]]:
+    """Load peers; leaving the context removes what their converters wrote.
 
     Args:
-        model: the reference.
-        plain: its float32 ONNX model as it is, not rewritten for CPUs.
-        image: what they are checked on, 1 x 3 x 256 x 256.
-        threads: CPU threads for each.
         names: which of ``PEERS``.
+        model: the reference's network.
+        plain: its float32 ONNX model as it is, not rewritten for CPUs.
+        reference: the reference.
+        threads: CPU threads for each.
 
     Raises:
+        InputError: an unknown peer.
         MissingDependencyError: a peer is not installed.
-        BackendError: a peer cannot convert the model, or computes something else.
+        BackendError: a peer cannot convert the model.
     """
-    expected = _torch(model.eval(), threads)(image)
+    for name in names:
+        if name not in PEERS:
+            raise InputError(f"no peer is called {name!r}; choose {', '.join(PEERS)}")
     with tempfile.TemporaryDirectory(prefix="emonet-peers-") as folder:
         peers = []
         for name in names:
             with needs("peers", f"compare with {name}"):
-                peer = _open(name, model, plain, threads, Path(folder))
-            _check(peer, image, expected)
-            peers.append(peer)
+                run = _load(name, model.eval(), plain, threads, Path(folder))
+            peers.append(PeerSession(name, run, reference))
         yield peers
 
 
-def _open(name: str, model: EmoNet, plain: Path, threads: int, folder: Path) -> Peer:
-    version = importlib.metadata.version(name.partition(".")[0])
+def _load(name: str, model: EmoNet, plain: Path, threads: int, folder: Path) -> Run:
     match name:
-        case "torch.compile":
-            return Peer(name, version, _torch(torch.compile(model.eval()), threads))
         case "openvino":
-            return Peer(name, version, _openvino(plain, threads))
+            return _openvino(plain, threads)
         case "mnn":
-            return Peer(name, version, _mnn(plain, threads, folder))
+            return _mnn(plain, threads, folder)
         case "ncnn":
-            return Peer(name, version, _ncnn(model, threads, folder))
+            return _ncnn(model, threads, folder)
         case _:
-            raise BackendError(f"no peer is called {name}; there are {', '.join(PEERS)}")
+            return _compiled(model)
 
 
-def _check(peer: Peer, image: Array, expected: Sequence[Array]) -> None:
-    for name, want, got in zip(TENSOR_OUTPUTS, expected, peer.run(image), strict=True):
-        error = np.abs(np.reshape(got, want.shape) - want).max() / np.abs(want).max()
-        if not error <= TOLERANCE:
-            raise BackendError(f"{peer.name} computes another {name}: off by {error:.1e} of it")
+def _compiled(model: EmoNet) -> Run:
+    network: Any = torch.compile(model)
 
-
-def _torch(network: Callable[[torch.Tensor], Any], threads: int) -> Run:
-    torch.set_num_threads(threads)
-
-    def run(images: Array) -> list[Array]:
+    def run(images: Images) -> list[Array]:
         with torch.inference_mode():
             return [output.numpy() for output in network(torch.from_numpy(images))]
 
@@ -108,19 +110,16 @@ def _torch(network: Callable[[torch.Tensor], Any], threads: int) -> Run:
 def _openvino(plain: Path, threads: int) -> Run:
     import openvino
 
-    compiled = openvino.Core().compile_model(
-        str(plain),
-        "CPU",
-        {
-            "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
+    options = {
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": "f32",
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = openvino.Core().compile_model(str(plain), "CPU", options)
 
-    def run(images: Array) -> list[Array]:
+    def run(images: Images) -> list[Array]:
         results = compiled({INPUT_NAME: images})
-        return [results[name] for name in TENSOR_OUTPUTS]
+        return [np.array(results[name]) for name in TENSOR_OUTPUTS]
 
     return run
 
@@ -138,12 +137,11 @@ def _mnn(plain: Path, threads: int, folder: Path) -> Run:
     session = interpreter.createSession({"numThread": threads, "precision": "high"})
     given = interpreter.getSessionInput(session, INPUT_NAME)
 
-    def tensor(values: Array) -> Any:  # noqa: ANN401 - MNN has no types
-        return MNN.Tensor(
-            values.shape, MNN.Halide_Type_Float, values, MNN.Tensor_DimensionType_Caffe
-        )
+    def tensor(values: Images) -> Any:  # noqa: ANN401 - MNN has no types
+        kind = MNN.Tensor_DimensionType_Caffe
+        return MNN.Tensor(values.shape, MNN.Halide_Type_Float, values, kind)
 
-    def run(images: Array) -> list[Array]:
+    def run(images: Images) -> list[Array]:
         given.copyFrom(tensor(images))
         interpreter.runSession(session)
         outputs = []
@@ -161,11 +159,11 @@ def _ncnn(model: EmoNet, threads: int, folder: Path) -> Run:
     import ncnn
     import pnnx
 
-    # pnnx loses the axis of a ReduceSum in ONNX; from a trace it keeps it.
+    # pnnx loses the axis of a ReduceSum in an ONNX model; in a trace it keeps it.
     traced = folder / "model.pt"
-    example = torch.zeros(1, 3, 256, 256)
     with torch.no_grad():
-        torch.jit.trace(model.eval(), example).save(str(traced))
+        trace: Any = torch.jit.trace  # has no types
+        trace(model, torch.zeros(1, 3, 256, 256)).save(str(traced))
     _convert(pnnx.EXEC_PATH, str(traced), "inputshape=[1,3,256,256]", "fp16=0")
     net = ncnn.Net()
     net.opt.num_threads = threads
@@ -174,7 +172,7 @@ def _ncnn(model: EmoNet, threads: int, folder: Path) -> Run:
     net.load_param(str(traced.with_suffix(".ncnn.param")))
     net.load_model(str(traced.with_suffix(".ncnn.bin")))
 
-    def run(images: Array) -> list[Array]:
+    def run(images: Images) -> list[Array]:
         with net.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat(images[0]).clone())
             return [np.array(extractor.extract(f"out{i}")[1]) for i in range(4)]

@@ -5,12 +5,7 @@ from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import (
-    number,
-    print_table,
-    say,
-    write_json,
-)
+from emonet_deploy.commands.console import print_table, say, write_json
 from emonet_deploy.commands.options import (
     Artifacts,
     CheckpointName,
@@ -18,10 +13,10 @@ from emonet_deploy.commands.options import (
     Engines,
     JsonFile,
     NClass,
-    Threads,
     device_of,
     numbers_of,
 )
+from emonet_deploy.emonet_ref.extras import needs
 
 __all__ = ["bench"]
 
@@ -32,53 +27,62 @@ def bench(
     ] = None,
     engine: Engines = "torch,onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8; several with commas.")] = "fp32",
+    target: Annotated[str, typer.Option(help="gpu or cpu; both with a comma.")] = "gpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
+    peers: Annotated[
+        str, typer.Option(help="Other runtimes: torch.compile, openvino, mnn, ncnn.")
+    ] = "",
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     out: Artifacts = Path("artifacts"),
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Annotated[str, typer.Option(help="CPU threads; several with commas.")] = "",
     seconds: Annotated[float, typer.Option(help="Measured time a row, on average.", min=0.1)] = 5.0,
     faces: Annotated[int, typer.Option("--n", help="Faces for the agreement.", min=2)] = 32,
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph", help="Run engines as CUDA graphs.")
     ] = False,
     json_file: JsonFile = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the table there as Markdown.")
+    ] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", help="Draw speed against agreement there, as SVG.")
+    ] = None,
+    older: Annotated[
+        Path | None, typer.Option("--compare", help="JSON of an older run: what has changed?")
+    ] = None,
 ) -> None:
-    """Measure speed, memory and agreement in one table; backends are timed in turns."""
-    from emonet_deploy.benchmarks.bench import Candidate, run_bench
+    """Measure speed, memory and agreement in one table; all are timed in turns."""
+    with needs("export", "run the reference"):
+        from emonet_deploy.commands.speed import BenchPlan, measure, write_files
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.commands.recipes import engines_of, obtain, parity_crops, source_of
-    from emonet_deploy.runtime.session import load_session
+    from emonet_deploy.benchmarks.speed_changes import CHANGE_COLUMNS, change_table, changes_since
+    from emonet_deploy.benchmarks.speed_table import COLUMNS, table
+    from emonet_deploy.commands.recipes import engines_of, obtain, source_of, target_of
 
-    batches = numbers_of(batch)
+    batches, counts = numbers_of(batch), numbers_of(threads)
+    targets = [target_of(name) for name in target.split(",")]
     engines = [] if artifacts else engines_of(engine)
     source = source_of(checkpoint, nclass, say)
-    paths = artifacts or obtain(engines, precision.split(","), nclass, source, out, say)
-    loaded = [
-        Candidate(path, load_session(path, None, device_of(device), threads, cuda_graph))
-        for path in dict.fromkeys([source.path, *paths])
-    ]
-    rows = run_bench(
-        loaded[0],
-        [candidate for candidate in loaded if candidate.path in paths],
-        batches,
-        parity_crops(faces),
-        threads,
-        seconds,
-        say,
+    paths = artifacts or obtain(engines, precision.split(","), nclass, source, out, say, targets)
+    plan = BenchPlan(
+        source=source,
+        nclass=nclass,
+        paths=paths,
+        peers=[name.strip() for name in peers.split(",") if name],
+        batches=batches,
+        threads=counts or [None],
+        device=device_of(device),
+        cuda_graph=cuda_graph,
+        seconds=seconds,
+        faces=faces,
+        out=out,
     )
-    print_table(
-        ("engine", "precision", "batch", "p50 ms", "p95 ms", "images/s", "speed-up", "RSS MB",
-         "start ms", "size MB", "equal classes", "CCC v", "CCC a"),
-        [
-            (r.backend, r.precision, r.batch, f"{r.p50_ms:.1f}", f"{r.p95_ms:.1f}",
-             f"{r.throughput:.2f}", f"{r.speedup:.2f}", number(r.peak_rss_mb, ".0f"),
-             number(r.cold_start_ms, ".0f"), f"{r.size_mb:.1f}", f"{r.agreement:.1%}",
-             number(r.ccc_valence, ".5f"), number(r.ccc_arousal, ".5f"))
-            for r in rows
-        ],
-    )  # fmt: skip
+    rows = measure(plan, say)
+    print_table(COLUMNS, table(rows))
+    if older is not None:
+        print_table(CHANGE_COLUMNS, change_table(changes_since(older, rows)))
     on_device = [(r, r.device) for r in rows if r.device is not None]
     if on_device:
         print_table(
@@ -90,4 +94,5 @@ def bench(
             ],
         )  # fmt: skip
     environment = describe_environment()
+    write_files(rows, environment, markdown_file, plot_file)
     write_json(json_file, {"environment": environment, "rows": [row.to_dict() for row in rows]})

@@ -33,7 +33,7 @@ def parity(
 ) -> None:
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.benchmarks.parity import GATES, compare
+    from emonet_deploy.benchmarks.parity import compare, gates_of
     from emonet_deploy.commands.recipes import layer_differences, parity_crops, reference_of
     from emonet_deploy.runtime.session import load_session
 
@@ -44,9 +44,7 @@ def parity(
             load_session(source.path, device="cpu", threads=threads) as reference,
             progress_bar("comparing") as progress,
         ):
-            result = compare(
-                reference, session, parity_crops(faces), GATES[info.precision], progress
-            )
+            result = compare(reference, session, parity_crops(faces), gates_of(info), progress)
     inside = layer_differences(artifact, source) if layers else {}
     print_differences("layer", inside)
     print_parity(result)

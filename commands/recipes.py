@@ -1,7 +1,8 @@
 """What several commands do together: find weights, export with proof, have artifacts at hand."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.fitting_engine import fitting_engine
-from emonet_deploy.runtime.artifact import artifact_name, read_info
+from emonet_deploy.runtime.artifact import Target, artifact_name, read_info
 from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.session import BACKENDS, Backend, load_session
 from emonet_deploy.runtime.tensorrt_library import PACKAGES
@@ -80,7 +81,9 @@ def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Differenc
     return compare_layers(load_checkpoint(source.path), artifact, parity_crops(4))
 
 
-def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tuple[Path, Parity]:
+def export_checked(
+    nclass: int, source: Checkpoint, out: Path, say: Say, target: Target = "gpu"
+) -> tuple[Path, Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
 
     Raises:
@@ -91,10 +94,10 @@ def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tupl
     from emonet_deploy.export.to_onnx import export_onnx
 
     model = load_checkpoint(source.path, nclass)
-    path = out / artifact_name(nclass, "fp32")
+    path = out / artifact_name(nclass, "fp32", target)
     with atomic_write(path, ExportError) as temporary:
         say(f"exporting {source.identity} with {nclass} classes to ONNX")
-        export_onnx(model, temporary, source.identity, sha256_file(source.path))
+        export_onnx(model, temporary, source.identity, sha256_file(source.path), target)
         say(f"comparing it with the reference on {PARITY_FACES} faces")
         with (
             load_session(source.path, device="cpu") as reference,
@@ -102,6 +105,18 @@ def export_checked(nclass: int, source: Checkpoint, out: Path, say: Say) -> tupl
         ):
             result = check_parity(reference, made, parity_crops(PARITY_FACES))
     return path, result
+
+
+def target_of(name: str) -> Target:
+    """Return the target called ``name``.
+
+    Raises:
+        InputError: an unknown target.
+    """
+    for target in get_args(Target):
+        if name.strip() == target:
+            return cast("Target", target)
+    raise InputError(f"unknown target {name!r}; choose gpu or cpu")
 
 
 def engines_of(names: str) -> list[Backend]:
@@ -131,6 +146,7 @@ def obtain(
     source: Checkpoint,
     out: Path,
     say: Say,
+    targets: Sequence[Target] = ("gpu",),
 ) -> list[Path]:
     """Return the artifacts that engines and precisions name; those that are missing are made.
 
@@ -147,11 +163,12 @@ def obtain(
                 for precision in precisions:
                     if precision != "fp32":
                         raise InputError(f"unknown precision {precision!r}; choose fp32")
-                    path = out / artifact_name(nclass, "fp32")
-                    if not path.is_file() or read_info(path).checkpoint != source.identity:
-                        say(f"no {path} of the checkpoint {source.identity} yet; making it")
-                        export_checked(nclass, source, out, say)
-                    paths.append(path)
+                    for target in targets:
+                        path = out / artifact_name(nclass, "fp32", target)
+                        if not path.is_file() or read_info(path).checkpoint != source.identity:
+                            say(f"no {path} of the checkpoint {source.identity} yet; making it")
+                            export_checked(nclass, source, out, say, target)
+                        paths.append(path)
             case "trt" | "trt-rtx":
                 models = obtain(["onnx"], precisions, nclass, source, out, say)
                 paths += [fitting_engine(model, engine, say) for model in models]

@@ -118,9 +118,8 @@ def _island(graph: Graph, conv: NodeProto, height: int, m: int) -> list[NodeProt
     """
     at, g, bt = transforms(m)
     n, tiles = m + 2, -(-height // m)
-    weight = graph.constant(conv.input[1]).astype(np.float64)
+    weight = graph.constant(conv.input[1])
     out_channels, in_channels = weight.shape[:2]
-    kernel = np.einsum("ai,ocij,bj->abco", g, weight, g)
     per_tile = tiles * tiles
 
     nodes: list[NodeProto] = []
@@ -128,7 +127,7 @@ def _island(graph: Graph, conv: NodeProto, height: int, m: int) -> list[NodeProt
     def constant(name: str, values: NDArray[Any]) -> str:
         return graph.set_constant(f"winograd.{name}", values)
 
-    def add(op: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401 - as ONNX has them
+    def add(op: str, *inputs: str, **attributes: Any) -> str:
         name = f"{conv.name}.{op.lower()}{len(nodes)}"
         nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
         return name
@@ -137,6 +136,11 @@ def _island(graph: Graph, conv: NodeProto, height: int, m: int) -> list[NodeProt
         target = constant("shape." + "x".join(map(str, shape)), np.array(shape, np.int64))
         return add("Reshape", x, target)
 
+    # The transformed kernel is n^2 / 9 times as large: left to be folded when the file is loaded.
+    taps = graph.set_constant(conv.input[1], weight.transpose(2, 3, 1, 0).reshape(9, -1))
+    both = constant(f"g.{m}", np.kron(g, g).astype(np.float32))
+    kernel = shaped(add("MatMul", both, taps), n * n, in_channels, out_channels)
+
     x = shaped(add("Transpose", conv.input[0], perm=[0, 2, 3, 1]), 0, height**2, in_channels)
     # One more pixel, of zeros, for what lies outside the map.
     x = add("Pad", x, constant("one_pixel", np.array([0, 0, 0, 0, 1, 0], np.int64)))
@@ -144,9 +148,7 @@ def _island(graph: Graph, conv: NodeProto, height: int, m: int) -> list[NodeProt
     to_positions = constant(f"bt.{m}", bt.astype(np.float32))
     x = add("MatMul", to_positions, shaped(x, 0, n, n * per_tile * in_channels))
     x = add("MatMul", to_positions, shaped(x, 0, n, n, per_tile * in_channels))
-    kernel_name = f"{conv.input[1]}.winograd{m}"
-    graph.set_constant(kernel_name, kernel.reshape(n * n, in_channels, out_channels).astype("f"))
-    x = add("MatMul", shaped(x, 0, n * n, per_tile, in_channels), kernel_name)
+    x = add("MatMul", shaped(x, 0, n * n, per_tile, in_channels), kernel)
     to_pixels = constant(f"at.{m}", at.astype(np.float32))
     x = add("MatMul", to_pixels, shaped(x, 0, n, n, per_tile * out_channels))
     x = add("MatMul", to_pixels, shaped(x, 0, n, m * per_tile * out_channels))

@@ -36,6 +36,8 @@ class OnnxSession(Session):
             raise ArtifactError(f"no ONNX model at {path}; `emonet export` makes one")
         options = ort.SessionOptions()
         options.log_severity_level = _QUIET
+        # Between runs the threads sleep: spinning, they would slow whatever else the process does.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         with _translated(path):

@@ -15,8 +15,8 @@ def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
         twin = onnx8.with_name("twin.onnx")
         twin.write_bytes(onnx8.read_bytes())
         rows = run_bench(
-            Candidate(onnx8, reference),
-            [Candidate(twin, made)],
+            Candidate(reference, onnx8),
+            [Candidate(made, twin)],
             [1, 2],
             crops(make_faces(4, PARITY_SEED)),
             seconds=0.1,
