@@ -40,7 +40,7 @@ class _Commands(TyperGroup):
             say(f"error: {error}")
             raise typer.Exit(GATE_FAILED if isinstance(error, ParityError) else ERROR) from error
         except KeyboardInterrupt as interrupt:
-            say("interrupted; nothing half-done was kept")
+            say("interrupted; what was complete is kept")
             raise typer.Exit(130) from interrupt
 
 

@@ -19,7 +19,8 @@ def atomic_write(
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
 
     The folder is made when it is missing. When the block fails or is interrupted the temporary
-    file is removed and whatever stood at ``path`` before is untouched.
+    file is removed and whatever stood at ``path`` before is untouched. A device or pipe, such as
+    ``/dev/stdout``, is written straight to: there is nothing to replace.
 
     Args:
         path: the final name.
@@ -30,19 +31,26 @@ def atomic_write(
     """
     final = Path(path)
     # The suffix stays last: some libraries choose the format by it.
-    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}.tmp{final.suffix}")
+    special = final.exists() and not final.is_file() and not final.is_dir()
+    temporary = (
+        final
+        if special
+        else final.with_name(f".{final.stem}.{secrets.token_hex(4)}.tmp{final.suffix}")
+    )
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, final)
+        if not special:
+            os.replace(temporary, final)
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise error(
             f"cannot write {final}: {reason}; free some space or name another place"
         ) from failure
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if not special:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
