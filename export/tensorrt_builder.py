@@ -86,6 +86,8 @@ def _build(
         checked(False, "read the model", trt, ExportError)
     config = checked(builder.create_builder_config(), "make a configuration", trt, ExportError)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    # On by default, TF32 rounds what the graph keeps in float32 to ten bits of mantissa.
+    config.clear_flag(trt.BuilderFlag.TF32)
     config.progress_monitor = _monitor(trt, progress, stop)
     if options.level is not None:
         config.builder_optimization_level = options.level

@@ -149,11 +149,15 @@ def make_tensorrt(machine, version):
         def __init__(self, logger):
             super().__init__(logger)
             self._targets = {}
+            self._flags = {trt.BuilderFlag.TF32}  # on by default
 
         @fails("IBuilderConfig.add_optimization_profile", -1)
         def add_optimization_profile(self, profile):
             self._profile = profile
             return 0
+
+        def clear_flag(self, flag):
+            self._flags.discard(flag)
 
         def set_memory_pool_limit(self, pool, pool_size):
             assert pool == trt.MemoryPoolType.WORKSPACE
@@ -210,6 +214,7 @@ def make_tensorrt(machine, version):
                     return None
             monitor.phase_finish("Building engine")
             header = {"version": trt.__version__, "profile": config._profile._shapes}
+            header["flags"] = [flag.name for flag in config._flags]
             content = MAGIC + json.dumps(header).encode() + b"\n"
             return IHostMemory(self._logger, content + network._model.SerializeToString())
 

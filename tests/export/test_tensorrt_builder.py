@@ -1,9 +1,11 @@
 """Builds on the pretended TensorRT of `gpu_world`: both packages, every call failing in turn."""
 
+import json
 import os
 
 import pytest
 from api_surface import TENSORRT
+from fake_tensorrt import MAGIC
 from gpu_world import World
 from tiny_model import write_tiny
 
@@ -43,6 +45,12 @@ def test_the_record_names_the_gpu_where_the_engine_is_bound_to_it(world):
     else:
         assert engine.path.name == "m.rtx-sm86-sm89.plan"
         assert (record.gpu, record.compute_capability) == (None, ("8.6", "8.9"))
+
+
+def test_float32_is_not_tf32(world):
+    write_tiny(world.folder / "m.onnx")
+    header, _, _ = build(world).path.read_bytes().partition(b"\n")
+    assert json.loads(header.removeprefix(MAGIC))["flags"] == []
 
 
 def test_layers_come_from_the_inspector(world_10):
