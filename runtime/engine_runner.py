@@ -1,5 +1,6 @@
 """Running an engine on a GPU: one execution context, one stream, memory for the largest batch."""
 
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -204,8 +205,10 @@ class EngineRunner:
         if self._graph_wanted and self._ran and self._graph is None:
             try:
                 self._graph = capture(self._execute_plainly, int(self._stream.handle))
-            except BackendError:
+            except Exception as error:  # of cuda-bindings, of a driver that is too old ...
                 self._graph_wanted = False
+                reason = " ".join(str(error).split())
+                warnings.warn(f"running without a CUDA graph: {reason}", stacklevel=2)
         if self._graph is not None:
             self._graph.launch(int(self._stream.handle))
         else:

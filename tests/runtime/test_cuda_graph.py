@@ -38,6 +38,8 @@ def test_what_cannot_be_captured_runs_plainly(world, call):
     with world.open(world.build(), graph=True) as session:
         session.run(images(2))
         fail_at_next(world, call)
+        with pytest.warns(UserWarning, match="without a CUDA graph: .*UNSUPPORTED"):
+            session.run(images(2))
         assert_right(world, session)
         assert "cuGraphLaunch" not in world.gpu.log
     world.assert_clean()
@@ -47,6 +49,8 @@ def test_a_run_that_fails_while_it_is_captured_leaves_the_stream_usable(world):
     with world.open(world.build(), graph=True) as session:
         session.run(images(2))
         fail_at_next(world, "IExecutionContext.execute_async_v3")
+        with pytest.warns(UserWarning, match="without a CUDA graph"):
+            session.run(images(2))
         assert_right(world, session)
     world.assert_clean()
 
@@ -63,7 +67,10 @@ def test_a_launch_that_fails_is_an_error(world):
 def test_without_cuda_bindings_it_runs_plainly(tmp_path, monkeypatch):
     world = World("tensorrt-10.16", tmp_path, monkeypatch)
     with world.open(world.build(), graph=True) as session:
-        assert_same(session.run(images(2)), session.run(images(2)))
+        want = session.run(images(2))
+        with pytest.warns(UserWarning, match="pip install cuda-bindings"):
+            assert_same(session.run(images(2)), want)
+        assert_same(session.run(images(2)), want)
     cuda.open_gpu.cache_clear()
 
 
