@@ -131,7 +131,9 @@ def _set_targets(trt: Library, config: Library, options: BuildOptions) -> None:
 
 def _set_timing_cache(trt: Library, config: Library, path: Path) -> None:
     """Start from the measurements of earlier builds; from none when these do not fit."""
-    kept = path.read_bytes() if path.is_file() else b""
+    kept = b""
+    with suppress(OSError):
+        kept = path.read_bytes()
     for blob in (kept, b""):
         cache = config.create_timing_cache(blob)
         if cache is not None and config.set_timing_cache(cache, False):

@@ -12,9 +12,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from emonet_deploy.errors import BackendError, MissingDependencyError
 
-__all__ = ["INSTALL_PYCUDA", "Buffer", "Gpu", "open_gpu"]
+__all__ = ["INSTALL_PYCUDA", "PYCUDA_NEEDS", "Buffer", "Gpu", "open_gpu"]
 
 INSTALL_PYCUDA: Final = "pip install pycuda"
+PYCUDA_NEEDS: Final = "which compiles it: the CUDA toolkit and a C++ compiler must be there"
 
 Driver: TypeAlias = Any
 """The module ``pycuda.driver``, or an object of it: it has no type stubs."""
@@ -84,8 +85,7 @@ def open_gpu() -> Gpu:
         driver = importlib.import_module("pycuda.driver")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"engines run through pycuda, which is not installed: {INSTALL_PYCUDA} "
-            "(it is compiled on the spot: the CUDA toolkit and a C++ compiler must be there)"
+            f"engines run through pycuda, which is not installed: {INSTALL_PYCUDA} ({PYCUDA_NEEDS})"
         ) from error
     except (ImportError, OSError) as error:
         raise BackendError(

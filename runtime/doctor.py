@@ -6,12 +6,12 @@ from importlib import metadata
 from typing import Final, Literal
 
 from emonet_deploy.errors import BackendError, MissingDependencyError
-from emonet_deploy.runtime.cuda import INSTALL_PYCUDA
+from emonet_deploy.runtime.cuda import INSTALL_PYCUDA, PYCUDA_NEEDS
 from emonet_deploy.runtime.devices import cuda_device
 from emonet_deploy.runtime.session import BACKENDS, Backend
 from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES, EngineKind
 
-__all__ = ["Examination", "Purpose", "Requirement", "require", "requirements"]
+__all__ = ["Examination", "Purpose", "Requirement", "examine", "require", "requirements"]
 
 Purpose = Literal["build", "run"]
 
@@ -91,8 +91,9 @@ def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement
             library = _package("tensorrt_rtx", "tensorrt-rtx", INSTALL["trt-rtx"])
     if purpose == "build":
         return [library, _gpu()] if backend == "trt" else [library]
+    pycuda = _package("pycuda.driver", "pycuda", f"{INSTALL_PYCUDA} ({PYCUDA_NEEDS})")
     graphs = _package("cuda.bindings", "cuda-bindings", "pip install cuda-bindings", optional=True)
-    return [library, _gpu(), _package("pycuda.driver", "pycuda", INSTALL_PYCUDA), graphs]
+    return [library, _gpu(), pycuda, graphs]
 
 
 def require(kind: EngineKind, purpose: Purpose) -> None:

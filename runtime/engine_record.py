@@ -1,6 +1,6 @@
 """Whether an engine fits this machine, decided from its record before TensorRT sees it.
 
-A plan runs only with the very version, GPU model and profile built with, and TensorRT's own
+A plan runs only with the very version, GPU model and profile it was built with, and TensorRT's own
 answer to a wrong one is a null pointer and a line of its log.
 """
 
@@ -45,19 +45,23 @@ def check_engine(path: Path, info: ModelInfo, version: str, gpu: CudaDevice | No
     else:
         differences = _differences(path, info, engine, version, gpu)
     if differences:
-        command = rebuild_command(path, engine)
+        command = rebuild_command(path, engine, gpu)
         raise ArtifactError(f"cannot run {path}: {'; '.join(differences)}. Rebuild it: {command}")
     return engine
 
 
-def rebuild_command(path: Path, engine: EngineInfo) -> str:
-    """Return the command that builds an engine once more, on this machine."""
+def rebuild_command(path: Path, engine: EngineInfo, gpu: CudaDevice | None) -> str:
+    """Return the command that builds an engine once more, so that it runs on this machine."""
     options = engine.options
     words = ["emonet", "build", str(path.parent / str(options.get("onnx", "MODEL.onnx")))]
     words += ["--engine", kind_of(engine), "--min-batch", str(engine.min_batch)]
     words += ["--opt-batch", str(engine.opt_batch), "--max-batch", str(engine.max_batch)]
-    if engine.compute_capability and kind_of(engine) == "trt-rtx":
-        words += ["--sm", ",".join(cc.replace(".", "") for cc in engine.compute_capability)]
+    if kind_of(engine) == "trt-rtx":
+        targets = list(engine.compute_capability)
+        if gpu is not None and not _rtx_covers(engine, gpu):
+            targets.append(gpu.compute_capability)
+        if targets:
+            words += ["--sm", ",".join(target.replace(".", "") for target in targets)]
     for option, name in (("--workspace", "workspace_mib"), ("--level", "level")):
         if options.get(name) is not None:
             words += [option, str(options[name])]

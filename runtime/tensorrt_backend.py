@@ -58,10 +58,13 @@ class TensorRTSession(Session):
             )
         require(self._kind, "run")
         trt = import_tensorrt(self._kind)
-        record = check_engine(path, info, trt.__version__, cuda_device())
+        card = cuda_device()
+        record = check_engine(path, info, trt.__version__, card)
         gpu = open_gpu()
         self._lock = Lock()
-        with _translated(f"cannot run {path}", f"rebuild it: {rebuild_command(path, record)}"):
+        with _translated(
+            f"cannot run {path}", f"rebuild it: {rebuild_command(path, record, card)}"
+        ):
             self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
         # Also when nobody closes the session, and at exit while CUDA still works.
         self._release = weakref.finalize(self, self._runner.close)
