@@ -27,6 +27,8 @@ def predict(
     ] = None,
     model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None,
     engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    target: Annotated[str, typer.Option(help="What the model is made for: gpu or cpu.")] = "gpu",
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     out: Artifacts = Path("artifacts"),
@@ -98,11 +100,11 @@ def predict(
         )
     )
     if model is None:
-        from emonet_deploy.commands.recipes import engines_of, obtain, source_of
+        from emonet_deploy.commands.recipes import engines_of, obtain, source_of, target_of
 
-        engines = engines_of(engine)
+        engines, targets = engines_of(engine)[:1], [target_of(target)]
         source = source_of(checkpoint, nclass, say)
-        model = obtain(engines[:1], ["fp32"], nclass, source, out, say)[0]
+        model = obtain(engines, [precision], nclass, source, out, say, targets)[0]
     with load_session(model, device=device_of(device), threads=threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
