@@ -121,7 +121,8 @@ def run_predict(job: Job, session: "Session") -> int:
         say("stopped before the end; the outputs are complete up to there")
         return 130
     if reader.unreadable:
-        say(f"error: {reader.unreadable} of {len(job.sources)} files could not be read, see above")
+        count = len(job.sources) + (options.camera is not None)
+        say(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
     return 1 if reader.unreadable else 0
 
 

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.runtime.detect import Box, Detection, Detector
+from emonet_deploy.runtime.detect import Box, Detection, Detector, load_detector
 from emonet_deploy.runtime.face_crop import CropName, crop_face
 from emonet_deploy.runtime.frames import Frame
 from emonet_deploy.runtime.predictor import Prediction, Predictor
 from emonet_deploy.runtime.prefetch import prefetch
+from emonet_deploy.runtime.preprocess import as_rgb_uint8
+from emonet_deploy.runtime.session import Session
 from emonet_deploy.runtime.smooth import Smoother
 from emonet_deploy.runtime.track import Tracker
 
@@ -66,8 +68,8 @@ class EmotionPipeline:
 
     def __init__(
         self,
-        predictor: Predictor,
-        detector: Detector,
+        predictor: Predictor | Session,
+        detector: Detector | None = None,
         *,
         crop: CropName = "paper",
         tracker: Tracker | None = None,
@@ -77,8 +79,9 @@ class EmotionPipeline:
         """Put the stages together.
 
         Args:
-            predictor: its batch size is how many faces, of one or several frames, run at once.
-            detector: where the faces are.
+            predictor: its batch size is how many faces, of one or several frames, run at once. A
+                session stands for a predictor with the usual batch size.
+            detector: where the faces are; by default as ``load_detector`` chooses.
             crop: how a box becomes a crop, see ``runtime.face_crop``.
             tracker: gives faces an identity over the frames of a clip; without one, a face's
                 identity is its position in the list.
@@ -86,27 +89,28 @@ class EmotionPipeline:
             live: for a camera: frames that come too fast are dropped, and a frame's faces never
                 wait for those of the next.
         """
-        self._predictor = predictor
-        self._detector = detector
+        self._predictor = Predictor(predictor) if isinstance(predictor, Session) else predictor
+        self._detector = load_detector() if detector is None else detector
         self._crop: CropName = crop
         self._tracker = tracker
         self._smoother = smoother
         self._live = live
         self._source = ""
 
-    def run(self, frames: Iterable[Frame]) -> Generator[FrameResult]:
+    def run(self, frames: Iterable[Frame | NDArray[np.uint8]]) -> Generator[FrameResult]:
         """Yield a result for every frame, in order, while later frames are being worked on.
 
         Memory does not grow with the number of frames: each stage is at most a few frames ahead of
         the next. Call it again for the next clip; run one clip at a time.
 
         Args:
-            frames: of one clip or of several one after the other, or still pictures.
+            frames: of one clip or of several one after the other, or still pictures. A bare array
+                is a still picture, as ``runtime.preprocess.as_rgb_uint8`` takes it.
 
         Raises:
             EmonetError: whatever reading the frames, detecting or predicting raises.
         """
-        decoded = prefetch(frames, 1 if self._live else 4, latest=self._live)
+        decoded = prefetch(_framed(frames), 1 if self._live else 4, latest=self._live)
         found = prefetch(self._find_all(decoded))
         with closing(prefetch(self._infer(found))) as results:
             yield from results
@@ -178,3 +182,8 @@ class EmotionPipeline:
         if self._smoother is not None and item.frame.time is not None:
             prediction = self._smoother.smooth(identity, item.frame.time, prediction)
         return FaceResult(identity, found.box, found.score, prediction)
+
+
+def _framed(frames: Iterable[Frame | NDArray[np.uint8]]) -> Iterator[Frame]:
+    for index, frame in enumerate(frames):
+        yield frame if isinstance(frame, Frame) else Frame(as_rgb_uint8(frame), index=index)

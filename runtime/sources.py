@@ -17,7 +17,7 @@ class SourceReader:
     """Iterates over the frames of many files; what cannot be read is counted and passed over.
 
     Attributes:
-        unreadable: how many files gave no frame at all, so far.
+        unreadable: how many files gave no frame at all, so far; a camera that fails counts too.
         broken: how many frames of videos were broken or missing, so far.
     """
 
@@ -51,7 +51,8 @@ class SourceReader:
         """Yield the frames.
 
         Raises:
-            InputError: none of several files can be read, or the only one cannot.
+            InputError: none of several files can be read, or the only one cannot, or the camera
+                gives no picture.
         """
         for source in self._sources:
             try:
@@ -67,10 +68,22 @@ class SourceReader:
         if self._sources and self.unreadable == len(self._sources):
             raise InputError(f"none of the {self.unreadable} files can be read; see above")
         if self._camera is not None:
-            for frame in self._camera:
+            yield from self._live(self._camera)
+
+    def _live(self, camera: VideoReader) -> Iterator[Frame]:
+        seen = False
+        try:
+            for frame in camera:
                 if self._stop.is_set():
                     return
                 yield frame
+                seen = True
+        except InputError as error:
+            # What a camera showed before it was unplugged is not thrown away.
+            self.unreadable += 1
+            if not seen:
+                raise
+            self._say(f"the recording ends here: {error}")
 
     def _of(self, source: Source) -> Iterator[Frame]:
         if not source.is_video:

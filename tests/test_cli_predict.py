@@ -192,7 +192,7 @@ def test_unreadable_files_among_good_ones_are_passed_over(astronaut, here, capsy
     assert [row["file"] for row in read_jsonl(here / "r.jsonl")] == [astronaut]
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3
-    assert "2 of 3 files" in errors[-1]
+    assert "2 of 3 inputs" in errors[-1]
 
 
 def test_a_single_unreadable_file_leaves_nothing(here, onnx8):

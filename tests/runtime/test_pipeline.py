@@ -168,6 +168,15 @@ def test_landmarks_and_boxes_are_in_pixels_of_the_frame():
     assert (x, y) == pytest.approx((10 + 30 * 66 / 256 - 0.5, 10 + 40 * 162 / 256 - 0.5), abs=0.01)
 
 
+def test_the_shortest_use_is_a_session_and_arrays():
+    from skimage import data
+
+    grey = data.astronaut().mean(-1).astype(np.uint8)
+    results = list(EmotionPipeline(FakeSession()).run([data.astronaut(), grey]))
+    assert [result.frame.index for result in results] == [0, 1]
+    assert [len(result.faces) for result in results] == [1, 1]
+
+
 def test_a_clip_is_tracked_and_smoothed_and_a_picture_is_not():
     def run(fps):
         pipeline = fake_pipeline(Squares([1] * 30), tracker=Tracker(), smoother=WindowSmoother())
