@@ -13,7 +13,7 @@ step "2. To ONNX, and proof that it computes the same" \
 step "3. A real photograph of a face" \
 	"python -m emonet_deploy.benchmarks.photograph $out/face.png"
 step "4. What the model says of it (untrained weights: the words mean nothing, the path is real)" \
-	"emonet predict $out/face.png --model $out/emonet_8.fp32.onnx --json $out/prediction.json"
+	"emonet predict $out/face.png --detector none --model $out/emonet_8.fp32.onnx --json $out/prediction.json --force"
 step "5. How fast, and how equal" \
 	"emonet bench --engine torch,onnx --batch 1 --checkpoint standin --out $out --seconds 4 --n 16 --json $out/bench.json"
 
