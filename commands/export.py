@@ -1,16 +1,19 @@
 """``emonet export``: from a checkpoint to an ONNX model."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from emonet_deploy.commands.console import (
     print_parity,
+    print_table,
     say,
     write_json,
 )
 from emonet_deploy.commands.options import Artifacts, CheckpointName, JsonFile, NClass
+from emonet_deploy.runtime.artifact import read_info
 
 __all__ = ["export"]
 
@@ -21,15 +24,43 @@ def export(
     target: Annotated[
         str, typer.Option(help="gpu: the network as it is; cpu: the same in fewer operations.")
     ] = "gpu",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    interface: Annotated[
+        str, typer.Option("--io", help="tensor, or image: processing inside the graph.")
+    ] = "tensor",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="int8: a folder of face crops; the stand-in does with drawn faces."),
+    ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            "--int8-budget", help="int8: share of the work that may stay in float.", min=0, max=1
+        ),
+    ] = 0.18,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="int8: show what each layer costs.")
+    ] = False,
     out: Artifacts = Path("artifacts"),
     json_file: JsonFile = None,
 ) -> None:
     """Write the reference as ONNX; done only when it was shown to compute the same."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.commands.recipes import export_checked, source_of, target_of
+    from emonet_deploy.commands.recipes import (
+        calibration_of,
+        export_checked,
+        interface_of,
+        precision_of,
+        source_of,
+        target_of,
+    )
 
+    wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)
-    path, result = export_checked(nclass, source, out, say, target_of(target))
+    faces = calibration_of(calibration, source.identity, budget) if wanted == "int8" else None
+    path, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
+    if wanted == "int8":
+        print_calibration(read_info(path).calibration or {}, sensitivity)
     print_parity(result)
     write_json(
         json_file,
@@ -41,3 +72,22 @@ def export(
         },
     )
     print(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:
+    """Print which layers stayed in float and, on request, what each would cost in int8."""
+    kept = set(record["float_layers"])
+    if every_layer:
+        work = sum(macs for _, macs, _ in record["sensitivity"])
+        print_table(
+            ("layer", "share of work", "noise in int8", "runs in"),
+            [
+                (name, f"{macs / work:.2%}", f"{noise:.2g}", "float" if name in kept else "int8")
+                for name, macs, noise in sorted(record["sensitivity"], key=lambda row: -row[2])
+            ],
+        )
+    print(
+        f"{record['int8_share']:.1%} of the multiply-accumulates in int8, "
+        f"{len(kept)} of {len(record['sensitivity'])} convolutions in float, "
+        f"calibrated on {record['faces']} {record['source']} faces"
+    )

@@ -15,20 +15,30 @@ from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.emonet_ref.files import atomic_write, sha256_file
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.fitting_engine import fitting_engine
-from emonet_deploy.runtime.artifact import Target, artifact_name, read_info
+from emonet_deploy.runtime.artifact import (
+    Interface,
+    Precision,
+    Target,
+    artifact_name,
+    read_info,
+)
 from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.session import BACKENDS, Backend, load_session
 from emonet_deploy.runtime.tensorrt_library import PACKAGES
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
+    from emonet_deploy.export.calibrate import FLOAT_BUDGET, Calibration, calibration_crops
 
 __all__ = [
+    "calibration_of",
     "engines_of",
     "export_checked",
+    "interface_of",
     "layer_differences",
     "obtain",
     "parity_crops",
+    "precision_of",
     "reference_of",
     "source_of",
 ]
@@ -82,7 +92,14 @@ def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Differenc
 
 
 def export_checked(
-    nclass: int, source: Checkpoint, out: Path, say: Say, target: Target = "gpu"
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    target: Target = "gpu",
+    precision: Precision = "fp32",
+    interface: Interface = "tensor",
+    calibration: Calibration | None = None,
 ) -> tuple[Path, Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
 
@@ -93,11 +110,18 @@ def export_checked(
     from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
     from emonet_deploy.export.to_onnx import export_onnx
 
+    if precision == "int8" and calibration is None:
+        calibration = calibration_of(None, source.identity)
     model = load_checkpoint(source.path, nclass)
-    path = out / artifact_name(nclass, "fp32", target)
+    path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
-        say(f"exporting {source.identity} with {nclass} classes to ONNX")
-        export_onnx(model, temporary, source.identity, sha256_file(source.path), target)
+        say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
+        if calibration is not None:
+            say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
+        export_onnx(
+            model, temporary, source.identity, sha256_file(source.path), target, precision,
+            interface, calibration,
+        )  # fmt: skip
         say(f"comparing it with the reference on {PARITY_FACES} faces")
         with (
             load_session(source.path, device="cpu") as reference,
@@ -105,6 +129,12 @@ def export_checked(
         ):
             result = check_parity(reference, made, parity_crops(PARITY_FACES))
     return path, result
+
+
+def calibration_of(folder: Path | None, identity: str, budget: float = FLOAT_BUDGET) -> Calibration:
+    """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
+    images = calibration_crops(folder, identity)
+    return Calibration(images, "procedural" if folder is None else folder.name, budget)
 
 
 def target_of(name: str) -> Target:
@@ -117,6 +147,30 @@ def target_of(name: str) -> Target:
         if name.strip() == target:
             return cast("Target", target)
     raise InputError(f"unknown target {name!r}; choose gpu or cpu")
+
+
+def precision_of(name: str) -> Precision:
+    """Return the precision called ``name``.
+
+    Raises:
+        InputError: an unknown precision.
+    """
+    for precision in get_args(Precision):
+        if name.strip() == precision:
+            return cast("Precision", precision)
+    raise InputError(f"unknown precision {name!r}; choose fp32, fp16 or int8")
+
+
+def interface_of(name: str) -> Interface:
+    """Return the interface called ``name``.
+
+    Raises:
+        InputError: an unknown interface.
+    """
+    for interface in get_args(Interface):
+        if name.strip() == interface:
+            return cast("Interface", interface)
+    raise InputError(f"unknown interface {name!r}; choose tensor or image")
 
 
 def engines_of(names: str) -> list[Backend]:
@@ -160,14 +214,12 @@ def obtain(
             case "torch":
                 paths.append(source.path)
             case "onnx":
-                for precision in precisions:
-                    if precision != "fp32":
-                        raise InputError(f"unknown precision {precision!r}; choose fp32")
+                for precision in map(precision_of, precisions):
                     for target in targets:
-                        path = out / artifact_name(nclass, "fp32", target)
+                        path = out / artifact_name(nclass, precision, target)
                         if not path.is_file() or read_info(path).checkpoint != source.identity:
                             say(f"no {path} of the checkpoint {source.identity} yet; making it")
-                            export_checked(nclass, source, out, say, target)
+                            export_checked(nclass, source, out, say, target, precision)
                         paths.append(path)
             case "trt" | "trt-rtx":
                 models = obtain(["onnx"], precisions, nclass, source, out, say)

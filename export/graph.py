@@ -50,9 +50,9 @@ class Graph:
         """Return an initializer's values."""
         return numpy_helper.to_array(self._tensors[name])
 
-    def set_constant(self, name: str, values: NDArray[Any]) -> str:
+    def set_constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add or replace an initializer, C-contiguous; returns its name."""
-        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        tensor = numpy_helper.from_array(np.asarray(values, order="C"), name)
         if name in self._tensors:
             self._tensors[name].CopyFrom(tensor)
         else:

@@ -5,6 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +15,21 @@ import torch
 from emonet_deploy.emonet_ref.contract import INPUT_NAME, INPUT_SIZE, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.files import atomic_write
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.errors import ExportError
+from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.calibrate import Calibration
 from emonet_deploy.export.cpu import rewrite_for_cpu
+from emonet_deploy.export.embed import embed
+from emonet_deploy.export.precision import convert_fp16
+from emonet_deploy.export.quantize import quantize_int8
 from emonet_deploy.export.rewrite import fold_batchnorm, name_nodes, strip
-from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, Target, tensors_of
+from emonet_deploy.runtime.artifact import (
+    METADATA_KEY,
+    Interface,
+    ModelInfo,
+    Precision,
+    Target,
+    tensors_of,
+)
 
 __all__ = ["OPSET", "export_onnx", "save_model"]
 
@@ -30,8 +42,11 @@ def export_onnx(
     checkpoint: str,
     parent_sha256: str | None = None,
     target: Target = "gpu",
+    precision: Precision = "fp32",
+    interface: Interface = "tensor",
+    calibration: Calibration | None = None,
 ) -> Path:
-    """Write a float32 ONNX model with the contract's names, types and a dynamic batch.
+    """Write an ONNX model with the contract's names, types and a dynamic batch.
 
     Args:
         model: the reference; left as it is.
@@ -39,18 +54,28 @@ def export_onnx(
         checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
         parent_sha256: SHA-256 of the checkpoint file.
         target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
+        precision: of the convolutions; ``fp16`` and ``int8`` are for GPUs.
+        interface: ``image`` puts pre- and postprocessing into the graph.
+        calibration: faces and budget for ``int8``.
 
     Returns:
         ``path``.
 
     Raises:
+        InputError: the precision does not fit the target, or lacks its calibration.
         ExportError: the export or the check of the result failed, or it cannot be written.
     """
-    inputs, outputs = tensors_of(model.nclass, "tensor")
+    if precision != "fp32" and target != "gpu":
+        raise InputError(f"{precision} is made for GPUs only; use --target gpu, or fp32 on a CPU")
+    if precision == "int8" and calibration is None:
+        raise InputError("int8 needs faces to calibrate on; give export_onnx a Calibration")
+    inputs, outputs = tensors_of(model.nclass, interface)
     info = ModelInfo(
         nclass=model.nclass,
         checkpoint=checkpoint,
+        precision=precision,
         target=target,
+        interface=interface,
         inputs=inputs,
         outputs=outputs,
         parent_sha256=parent_sha256,
@@ -59,6 +84,14 @@ def export_onnx(
     exported = to_model(model)
     if target == "cpu":
         rewrite_for_cpu(exported)
+    if precision == "fp16":
+        exported = convert_fp16(exported)
+    if precision == "int8" and calibration is not None:
+        quantized = quantize_int8(exported, calibration.images, calibration.budget)
+        exported = quantized.model
+        info = replace(info, calibration=quantized.record() | {"source": calibration.source})
+    if interface == "image":
+        exported = embed(exported)
     return save_model(exported, path, info)
 
 

@@ -1,0 +1,141 @@
+"""Calibration: on which scale each activation is written in 8 bits, judged on sample faces."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import NodeProto
+from torch import Tensor
+
+from emonet_deploy.emonet_ref.faces import CALIBRATION_SEED, crops, make_faces
+from emonet_deploy.errors import InputError
+from emonet_deploy.export.interpreter import Interpreter
+from emonet_deploy.runtime.preprocess import read_image, resize_face, to_tensor
+
+__all__ = [
+    "FLOAT_BUDGET",
+    "Calibration",
+    "Calibrator",
+    "Range",
+    "activation_ranges",
+    "calibration_crops",
+    "chunks",
+]
+
+Calibrator = Literal["minmax", "percentile"]
+
+FLOAT_BUDGET: Final = 0.18
+"""Share of the multiply-accumulates that may stay in float unless told otherwise."""
+
+PERCENTILE: Final = 99.999
+FACES: Final = 32
+FEWEST: Final = 8
+SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+CHUNK: Final = 8
+"""Faces that are run at once; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What INT8 is calibrated with."""
+
+    images: NDArray[np.uint8]
+    """Face crops, N x 256 x 256 x 3, RGB."""
+    source: str
+    """Where they come from, for the record: ``procedural`` or a folder."""
+    budget: float = FLOAT_BUDGET
+    """Share of the multiply-accumulates that may stay in float."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of one tensor that 8 bits shall cover."""
+
+    low: float
+    high: float
+
+    @property
+    def widest(self) -> float:
+        """The largest absolute value."""
+        return max(-self.low, self.high)
+
+
+def calibration_crops(
+    folder: str | os.PathLike[str] | None, checkpoint: str, limit: int = FACES
+) -> NDArray[np.uint8]:
+    """Return the faces to calibrate on: uint8, n x 256 x 256 x 3, RGB.
+
+    Args:
+        folder: face crops, one a file; ``limit`` of them are taken, evenly spread over their
+            names. Without one, procedural faces, which suit the stand-in alone.
+        checkpoint: the weights' identity, as in ``ModelInfo``.
+        limit: the most faces to take.
+
+    Raises:
+        InputError: original weights without a folder, a folder of too few images, or one that
+            cannot be read.
+    """
+    if folder is None:
+        if not checkpoint.startswith("standin"):
+            raise InputError(
+                "INT8 for trained weights must be calibrated on real face crops; "
+                "name a folder of them with --calibration DIR"
+            )
+        return crops(make_faces(limit, CALIBRATION_SEED))
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(paths) < FEWEST:
+        raise InputError(
+            f"{len(paths)} images in {os.fspath(folder)}; --calibration takes a folder of at "
+            f"least {FEWEST} face crops, better {FACES}"
+        )
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
+    return np.stack([resize_face(read_image(path)) for path in chosen])
+
+
+def activation_ranges(
+    network: Interpreter,
+    images: NDArray[np.uint8],
+    wanted: Callable[[NodeProto], bool],
+    calibrator: Calibrator = "percentile",
+) -> dict[str, Range]:
+    """Measure the range of the output of each node that is ``wanted``, over sample faces.
+
+    ``minmax`` covers every value seen; ``percentile`` leaves out the outermost 0.001%, exactly:
+    of a small tensor that is nothing.
+    """
+    share = 0.0 if calibrator == "minmax" else 1 - PERCENTILE / 100
+    extremes: dict[str, list[Tensor]] = {}
+    totals: dict[str, int] = {}
+
+    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if wanted(node):
+            name, values = node.output[0], output.flatten()
+            total = values.numel() * len(images) // len(output)
+            totals[name] = beyond = min(int(total * share) + 1, values.numel())
+            ends = [values.topk(beyond).values, values.topk(beyond, largest=False).values]
+            if name in extremes:
+                ends = [torch.cat(pair) for pair in zip(extremes[name], ends, strict=True)]
+                ends = [
+                    ends[0].topk(beyond).values,
+                    ends[1].topk(beyond, largest=False).values,
+                ]
+            extremes[name] = ends
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, keep)
+    return {
+        name: Range(float(low.max()), float(high.min())) for name, (high, low) in extremes.items()
+    }
+
+
+def chunks(images: NDArray[np.uint8]) -> list[Tensor]:
+    """Return crops as batches that the network takes."""
+    return [
+        torch.from_numpy(to_tensor(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)
+    ]

@@ -1,0 +1,129 @@
+"""Writing quantisation into a graph: QuantizeLinear and DequantizeLinear around convolutions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from emonet_deploy.export.graph import Graph
+
+__all__ = ["QuantizedConv", "insert_qdq"]
+
+OPSET: Final = 19
+"""The first in which Q/DQ nodes take half."""
+
+OFFSET: Final = 128
+
+
+@dataclass(frozen=True)
+class QuantizedConv:
+    """A convolution in int8."""
+
+    input_scale: np.float32
+    rectified: bool
+    """Whether the input is never negative: then 0 to 255 steps are used, otherwise -128 to 127."""
+    weight: NDArray[np.int8]
+    weight_scales: NDArray[np.float32]
+    """One for each output channel."""
+    bias: NDArray[np.float32]
+    """Not quantised: TensorRT takes none."""
+
+    @property
+    def rounded_weight(self) -> NDArray[np.float32]:
+        """The weights that the integers stand for."""
+        scales = self.weight_scales.reshape(-1, *[1] * (self.weight.ndim - 1))
+        return np.asarray(self.weight * scales, np.float32)
+
+
+def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> None:
+    """Let convolutions compute in int8: signed, zero points 0, weights stored as int8.
+
+    TensorRT has no zero points and no unsigned type, so that half of int8's steps would be lost
+    on inputs that are never negative. Such an input is shifted down by 128 steps first, the
+    convolution's padding included, and the bias takes the shift back: exact, one bit more, and
+    the compiler fuses the subtraction and the padding into the quantisation.
+    """
+    graph = Graph(model)
+    pairs: dict[tuple[str, tuple[int, ...]], str] = {}
+    for node in graph.nodes:
+        layer = layers.get(node.name)
+        if node.op_type != "Conv" or layer is None:
+            continue
+        pads = _take_pads(node) if layer.rectified else ()
+        key = (node.input[0], pads)
+        new = []
+        if key not in pairs:
+            new = _quantized_input(graph, node, layer, pads)
+            pairs[key] = new[-1].output[0]
+        weight = _dequantized_weight(graph, node, layer)
+        bias = layer.bias
+        if layer.rectified:
+            sums = layer.rounded_weight.sum((1, 2, 3), dtype=np.float64)
+            bias = (bias + OFFSET * layer.input_scale * sums).astype(np.float32)
+        inputs = [
+            pairs[key],
+            weight.output[0],
+            graph.set_constant(f"{node.name}.bias.corrected", bias),
+        ]
+        del node.input[:]
+        node.input.extend(inputs)
+        graph.replace(node, [*new, weight, node])
+    graph.prune()
+    for opset in model.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, OPSET)
+
+
+def _take_pads(node: NodeProto) -> tuple[int, ...]:
+    """Return a convolution's padding, top, left, bottom, right, and set it to none."""
+    for attribute in node.attribute:
+        if attribute.name == "pads":
+            pads = tuple(attribute.ints)
+            attribute.ints[:] = [0] * len(pads)
+            return pads if any(pads) else ()
+    return ()
+
+
+def _quantized_input(
+    graph: Graph, node: NodeProto, layer: QuantizedConv, pads: tuple[int, ...]
+) -> list[NodeProto]:
+    new = []
+    tensor = node.input[0]
+    name = f"{node.name}.input"
+    zero = graph.set_constant("int8.zero", np.int8(0))
+    scale = graph.set_constant(f"{name}.scale", np.float32(layer.input_scale))
+    if layer.rectified:
+        shift = np.float32(OFFSET * layer.input_scale)
+        offset = graph.set_constant(f"{name}.offset", shift)
+        new.append(_node("Sub", [tensor, offset], f"{name}.shifted"))
+        tensor = f"{name}.shifted"
+        if pads:
+            top, left, bottom, right = pads
+            extent = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+            border = graph.set_constant(f"{name}.border", -shift)
+            widths = graph.set_constant(f"{name}.pads", extent)
+            new.append(_node("Pad", [tensor, widths, border], f"{name}.padded"))
+            tensor = f"{name}.padded"
+    quantized = f"{name}.quantized"
+    new.append(_node("QuantizeLinear", [tensor, scale, zero], quantized))
+    new.append(_node("DequantizeLinear", [quantized, scale, zero], f"{name}.dequantized"))
+    return new
+
+
+def _dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+    name = f"{node.name}.weight"
+    zeros = np.zeros(len(layer.weight), np.int8)
+    inputs = [
+        graph.set_constant(f"{name}.int8", layer.weight),
+        graph.set_constant(f"{name}.scales", layer.weight_scales),
+        graph.set_constant(f"{name}.zeros", zeros),
+    ]
+    return _node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
+
+
+def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+    return helper.make_node(operator, inputs, [output], name=output, **attributes)

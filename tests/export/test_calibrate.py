@@ -1,0 +1,100 @@
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx_models import golden_images, golden_model, run
+
+from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.errors import InputError
+from emonet_deploy.export.calibrate import activation_ranges, calibration_crops
+from emonet_deploy.export.equalize import equalize
+from emonet_deploy.export.interpreter import Interpreter
+from emonet_deploy.export.rewrite import normalize_batchnorm
+
+
+def test_trained_weights_are_not_calibrated_on_drawings():
+    for identity in ("original", "sha256:0123"):
+        with pytest.raises(InputError, match="--calibration DIR"):
+            calibration_crops(None, identity)
+
+
+def test_calibration_never_sees_the_faces_that_judge():
+    ours = calibration_crops(None, "standin", 4)
+    judges = crops(make_faces(16, PARITY_SEED))
+    assert all((face != judges).any((1, 2, 3)).all() for face in ours)
+
+
+def test_a_folder_is_sampled_evenly_and_any_size_becomes_a_crop(tmp_path):
+    (tmp_path / "notes.txt").write_text("not an image")
+    for i in range(17):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((40 + i, 50, 3), 10 * i, np.uint8))
+    found = calibration_crops(tmp_path, "original", 9)
+    assert found.shape == (9, 256, 256, 3)
+    assert found[:, 0, 0, 0].tolist() == list(range(0, 170, 20))
+
+
+def test_a_folder_without_images_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="0 images"):
+        calibration_crops(tmp_path, "original")
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    return Interpreter(golden_model())
+
+
+def test_the_interpreter_computes_what_onnx_runtime_computes(interpreter):
+    images = golden_images(2)
+    want = run(golden_model(), images)
+    with torch.no_grad():
+        got = interpreter.run(torch.from_numpy(images))
+    for name, values in want.items():
+        error = np.abs(got[name].numpy() - values).max() / np.abs(values).max()
+        assert error < 2e-5, name
+
+
+def test_ranges_are_the_exact_percentiles(interpreter):
+    pixels = golden_images(4, pixels=True)
+    seen = []
+
+    def keep(node, _, output):
+        if node.name == "m0.b1_4.relu":
+            seen.append(output)
+        return output
+
+    with torch.no_grad():
+        interpreter.run(torch.from_numpy(golden_images(4)), keep)
+        wanted = lambda node: node.name in {"m0.b1_4.relu", "m0.b1_4.conv1"}  # noqa: E731
+        cut = activation_ranges(interpreter, pixels, wanted)["m0.b1_4.relu"]
+        full = activation_ranges(interpreter, pixels, wanted, "minmax")["m0.b1_4.relu"]
+    values = np.sort(seen[0].numpy().ravel())
+    assert (full.low, full.high) == pytest.approx((values[0], values[-1]))
+    beyond = int(len(values) * 1e-5)
+    assert cut.high == pytest.approx(values[-1 - beyond])
+    assert cut.low == 0
+
+
+def test_equalising_changes_no_output_and_narrows_the_spread_of_ranges():
+    model = onnx.ModelProto()
+    model.CopyFrom(golden_model())
+    normalize_batchnorm(model)
+    images = torch.from_numpy(golden_images(2))
+    peaks = {}
+
+    def measure(node, _, output):
+        if node.name == "m0.b1_4.relu":
+            peaks.setdefault(node.name, []).append(output.amax((0, 2, 3)))
+        return output
+
+    with torch.no_grad():
+        Interpreter(model).run(images, measure)
+        equalize(model, images)
+        Interpreter(model).run(images, measure)
+    before, after = peaks["m0.b1_4.relu"]
+    alive = before > before.max() / 100  # a channel that is silent stays so
+    spread = [peak[alive].log().std().item() for peak in (before, after)]
+    assert spread[1] == pytest.approx(spread[0] / 2, rel=0.01)
+    want, got = run(golden_model(), images.numpy()), run(model, images.numpy())
+    for name, values in want.items():
+        assert np.abs(got[name] - values).max() / np.abs(values).max() < 2e-5, name

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnx_models import node_types
+
+from emonet_deploy.benchmarks.parity import check_parity
+from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.emonet_ref.standin import standin_path
+from emonet_deploy.errors import InputError
+from emonet_deploy.export.build_options import BuildOptions
+from emonet_deploy.export.calibrate import Calibration, calibration_crops
+from emonet_deploy.export.embed import embed
+from emonet_deploy.export.engine import build_engine
+from emonet_deploy.export.graph import Graph
+from emonet_deploy.export.precision import convert_fp16
+from emonet_deploy.export.qdq import QuantizedConv, insert_qdq
+from emonet_deploy.export.quantize import quantize_int8
+from emonet_deploy.export.rewrite import normalize_batchnorm
+from emonet_deploy.export.to_onnx import export_onnx, save_model
+from emonet_deploy.runtime.artifact import read_info, tensors_of
+from emonet_deploy.runtime.session import load_session
+
+
+def crude(onnx8):
+    """EmoNet in int8 with scales that are made up: the right graph, whatever it computes."""
+    model = onnx.load(onnx8)
+    normalize_batchnorm(model)
+    graph = Graph(model)
+    layers = {}
+    for node in graph.nodes:
+        if node.op_type == "Conv" and node.name != "conv1":
+            weight = graph.constant(node.input[1])
+            scales = np.abs(weight).max((1, 2, 3)) / np.float32(127)
+            integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+            rectified = "relu" in node.input[0]
+            bias = np.zeros(len(weight), np.float32)
+            layers[node.name] = QuantizedConv(np.float32(0.02), rectified, integers, scales, bias)
+    insert_qdq(model, layers)
+    return convert_fp16(model)
+
+
+def test_what_is_not_in_int8_is_in_half(onnx8):
+    model = crude(onnx8)
+    onnx.checker.check_model(model, full_check=True)
+    types = node_types(model)
+    kinds = {types[node.name] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert kinds == {"INT8"}
+    assert {types[node.name] for node in model.graph.node if node.op_type == "Conv"} == {"FLOAT16"}
+    scales = {n.input[1] for n in model.graph.node if n.op_type.endswith("QuantizeLinear")}
+    stored = {t.name: t for t in model.graph.initializer}
+    assert {stored[name].data_type for name in scales} <= {TensorProto.FLOAT16}
+    assert all((numpy_helper.to_array(stored[name]) > 0).all() for name in scales)
+
+
+@pytest.mark.parametrize("interface", ["tensor", "image"])
+def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
+    pytest.importorskip("tensorrt_rtx")
+    model = crude(onnx8)
+    if interface == "image":
+        model = embed(model)
+    inputs, outputs = tensors_of(8, interface)
+    info = replace(
+        read_info(onnx8), precision="int8", interface=interface, inputs=inputs, outputs=outputs
+    )
+    path = save_model(model, tmp_path / "emonet_8.int8.onnx", info)
+    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    runs_in = dict(engine.convolutions)
+    assert runs_in.pop("conv1") == "half"
+    assert set(runs_in.values()) == {"int8"}
+
+
+def test_int8_without_faces_or_for_a_cpu_is_refused(tmp_path):
+    with pytest.raises(InputError, match="calibrate"):
+        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8")
+    with pytest.raises(InputError, match="--target gpu"):
+        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8", target="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nclass", [8, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed):
+    checkpoint = standin_path(nclass, seed)
+    identity = f"standin:{seed}"
+    calibration = Calibration(calibration_crops(None, identity), "procedural")
+    path = tmp_path / "m.onnx"
+    export_onnx(
+        load_checkpoint(checkpoint), path, identity, precision="int8", calibration=calibration
+    )
+    with load_session(checkpoint) as reference, load_session(path) as made:
+        check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
+    assert read_info(path).calibration["int8_share"] >= 0.8
+
+
+@pytest.mark.slow
+def test_the_same_inputs_give_the_same_model_byte_for_byte(onnx8):
+    images = calibration_crops(None, "standin", 4)
+    first, second = (quantize_int8(onnx.load(onnx8), images).model for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
