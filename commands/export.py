@@ -13,7 +13,6 @@ from emonet_deploy.commands.console import (
     write_json,
 )
 from emonet_deploy.commands.options import Artifacts, CheckpointName, JsonFile, NClass
-from emonet_deploy.runtime.artifact import read_info
 
 __all__ = ["export"]
 
@@ -54,6 +53,7 @@ def export(
         source_of,
         target_of,
     )
+    from emonet_deploy.runtime.artifact import read_info
 
     wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)
