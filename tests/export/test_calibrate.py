@@ -28,7 +28,7 @@ def test_calibration_never_sees_the_faces_that_judge():
 def test_a_folder_is_sampled_evenly_and_any_size_becomes_a_crop(tmp_path):
     (tmp_path / "notes.txt").write_text("not an image")
     for i in range(17):
-        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((40 + i, 50, 3), 10 * i, np.uint8))
+        cv2.imwrite(str(tmp_path / f"{i:02}.png"), np.full((40 + i, 50, 3), 10 * i, np.uint8))
     found = calibration_crops(tmp_path, "original", 9)
     assert found.shape == (9, 256, 256, 3)
     assert found[:, 0, 0, 0].tolist() == list(range(0, 170, 20))
