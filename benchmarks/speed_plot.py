@@ -25,7 +25,8 @@ def plot(rows: Sequence[BenchRow], title: str) -> str:
     """
     shown = [(row, nines) for row in rows if (nines := _nines(row)) is not None]
     right = 1.1 * max((row.throughput for row, _ in shown), default=1.0)
-    low = math.floor(min((nines for _, nines in shown), default=0))
+    # Where all agree best there is still a scale to show it on.
+    low = min(math.floor(min((nines for _, nines in shown), default=0)), NINES - 1)
 
     def x(speed: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * speed / right

@@ -94,5 +94,5 @@ def bench(
             ],
         )  # fmt: skip
     environment = describe_environment()
-    write_files(rows, environment, markdown_file, plot_file)
     write_json(json_file, {"environment": environment, "rows": [row.to_dict() for row in rows]})
+    write_files(rows, environment, markdown_file, plot_file)
