@@ -113,11 +113,16 @@ def run_bench(
     for batch in batches:
         advance(f"speed at batch {batch}")
         calls = {-1: _call(reference.session, crops, batch), -2: peak_call()}
-        calls |= {i: _call(c.session, crops, batch) for i, c in enumerate(candidates)}
+        calls |= {
+            i: _call(c.session, crops, batch)
+            for i, c in enumerate(candidates)
+            if c.session is not reference.session
+        }
         timings = time_in_turns(calls, seconds=seconds, pause=PAUSE)
         for i, (candidate, parity) in enumerate(zip(candidates, agreements, strict=True)):
             advance(f"memory of {candidate.name} at batch {batch}")
-            timing, path, macs = timings[i], candidate.path, macs_of(candidate.path)
+            timing = timings.get(i, timings[-1])
+            path, macs = candidate.path, macs_of(candidate.path)
             footprint = (
                 Footprint(None, None) if path is None else measure_footprint(path, batch, threads)
             )

@@ -61,7 +61,7 @@ def bench(
     from emonet_deploy.benchmarks.speed_table import COLUMNS, table
     from emonet_deploy.commands.recipes import engines_of, obtain, source_of, target_of
 
-    batches, counts = numbers_of(batch), numbers_of(threads)
+    batches, counts = numbers_of(batch, "--batch"), numbers_of(threads, "--threads")
     targets = [target_of(name) for name in target.split(",")]
     engines = [] if artifacts else engines_of(engine)
     source = source_of(checkpoint, nclass, say)

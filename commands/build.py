@@ -50,7 +50,7 @@ def build(
     if engine not in {"trt", "trt-rtx"}:
         raise InputError(f"--engine must be trt or trt-rtx, not {engine}")
     options = BuildOptions(
-        max_batch, opt_batch, min_batch, tuple(numbers_of(sm)),
+        max_batch, opt_batch, min_batch, tuple(numbers_of(sm, "--sm")),
         workspace, level,
     )  # fmt: skip
     with phase_bar(f"building {model.name}") as progress:

@@ -43,10 +43,14 @@ def device_of(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
     return name
 
 
-def numbers_of(text: str) -> list[int]:
-    """Return the whole numbers from 1 that a list with commas holds; an empty text holds none."""
+def numbers_of(text: str, option: str) -> list[int]:
+    """Return the whole numbers from 1 that a list with commas holds; an empty text holds none.
+
+    Raises:
+        InputError: something else is in it; ``option`` names the place in the message.
+    """
     parts = [part.strip() for part in text.split(",")] if text else []
     for part in parts:
         if not part.isdecimal() or int(part) < 1:
-            raise InputError(f"expected whole numbers from 1, not {part!r}")
+            raise InputError(f"{option} takes whole numbers from 1, not {part!r}")
     return [int(part) for part in parts]

@@ -60,7 +60,9 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
             )
             candidates = [
                 Candidate(
-                    stack.enter_context(
+                    reference
+                    if path == plan.source.path
+                    else stack.enter_context(
                         load_session(path, None, plan.device, threads, plan.cuda_graph)
                     ),
                     path,

@@ -40,8 +40,9 @@ class OnnxSession(Session):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
+        providers = _providers(device)
         with _translated(path):
-            self._session = ort.InferenceSession(path, options, providers=_providers(device))
+            self._session = ort.InferenceSession(path, options, providers=providers)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")

@@ -54,6 +54,14 @@ def test_the_picture_shows_every_row_that_has_a_concordance():
         assert 0 < y < 480
 
 
+def test_rows_that_all_agree_have_a_scale_too():
+    equal = replace(ROW, ccc_valence=1 - 1e-13, ccc_arousal=1.0)
+    tree = ET.fromstring(plot([equal, replace(equal, throughput=3.0)], "All equal"))
+    heights = {float(c.get("cy")) for c in tree.findall("{*}circle")}
+    assert len(heights) == 1
+    assert 0 < heights.pop() < 480
+
+
 def test_a_picture_of_nothing_is_still_a_picture():
     assert ET.fromstring(plot([], "none")).findall("{*}circle") == []
 
