@@ -101,8 +101,11 @@ def test_progress_ends_where_it_said_it_would(tmp_path):
 CTRL_C = """
 import sys
 from emonet_deploy.export.engine import build_engine
+def progress(*step):
+    print(*step, flush=True)
+    sys.stdin.readline()  # until the other side has sent its signal
 try:
-    build_engine(sys.argv[1], kind="trt-rtx", progress=lambda *step: print(*step, flush=True))
+    build_engine(sys.argv[1], kind="trt-rtx", progress=progress)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -112,10 +115,11 @@ except KeyboardInterrupt:
 def test_ctrl_c_cancels_the_build_and_leaves_nothing(tmp_path):
     model = write_tiny(tmp_path / "m.onnx")
     with subprocess.Popen(
-        [sys.executable, "-c", CTRL_C, str(model)], stdout=subprocess.PIPE
+        [sys.executable, "-c", CTRL_C, str(model)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         child.stdout.readline()
         child.send_signal(signal.SIGINT)
+        child.stdin.close()
         child.stdout.read()
     assert child.returncode == 130
     assert os.listdir(tmp_path) == ["m.onnx"]
