@@ -99,7 +99,9 @@ def test_progress_ends_where_it_said_it_would(tmp_path):
 
 
 CTRL_C = """
-import sys
+import signal, sys
+# A shell that starts a job in the background has it ignore Ctrl-C, and so what the job starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from emonet_deploy.export.engine import build_engine
 def progress(*step):
     print(*step, flush=True)
