@@ -15,7 +15,7 @@ step "3. A real photograph of a face" \
 step "4. What the model says of it (untrained weights: the words mean nothing, the path is real)" \
 	"emonet predict $out/face.png --detector none --model $out/emonet_8.fp32.onnx --json $out/prediction.json --force"
 step "5. How fast, and how equal" \
-	"emonet bench --engine torch,onnx --batch 1 --checkpoint standin --out $out --seconds 4 --n 16 --json $out/bench.json"
+	"emonet bench --engine torch,onnx --batch 1 --checkpoint standin --out $out --seconds 3 --n 8 --json $out/bench.json"
 
 # FP16 and INT8 are judged beside float32 once they have been exported.
 results=""
@@ -23,7 +23,7 @@ for precision in fp32 fp16 int8; do
 	model="$out/emonet_8.$precision.onnx"
 	test -f "$model" || continue
 	step "6. How accurate, on drawn faces labelled around the reference's own outputs ($precision)" \
-		"emonet eval $model --limit 24 --json $out/eval.$precision.json --report $out/report.$precision"
+		"emonet eval $model --limit 16 --json $out/eval.$precision.json --report $out/report.$precision"
 	results="$results $out/eval.$precision.json"
 done
 step "7. Side by side" "python -m emonet_deploy.benchmarks.side_by_side$results"
