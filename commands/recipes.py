@@ -138,39 +138,24 @@ def calibration_of(folder: Path | None, identity: str, budget: float = FLOAT_BUD
 
 
 def target_of(name: str) -> Target:
-    """Return the target called ``name``.
-
-    Raises:
-        InputError: an unknown target.
-    """
-    for target in get_args(Target):
-        if name.strip() == target:
-            return cast("Target", target)
-    raise InputError(f"unknown target {name!r}; choose gpu or cpu")
+    """Return the target called ``name``; ``InputError`` when there is none."""
+    return cast("Target", _one_of(get_args(Target), name, "target"))
 
 
 def precision_of(name: str) -> Precision:
-    """Return the precision called ``name``.
-
-    Raises:
-        InputError: an unknown precision.
-    """
-    for precision in get_args(Precision):
-        if name.strip() == precision:
-            return cast("Precision", precision)
-    raise InputError(f"unknown precision {name!r}; choose fp32, fp16 or int8")
+    """Return the precision called ``name``; ``InputError`` when there is none."""
+    return cast("Precision", _one_of(get_args(Precision), name, "precision"))
 
 
 def interface_of(name: str) -> Interface:
-    """Return the interface called ``name``.
+    """Return the interface called ``name``; ``InputError`` when there is none."""
+    return cast("Interface", _one_of(get_args(Interface), name, "interface"))
 
-    Raises:
-        InputError: an unknown interface.
-    """
-    for interface in get_args(Interface):
-        if name.strip() == interface:
-            return cast("Interface", interface)
-    raise InputError(f"unknown interface {name!r}; choose tensor or image")
+
+def _one_of(choices: Sequence[str], name: str, what: str) -> str:
+    if name.strip() not in choices:
+        raise InputError(f"unknown {what} {name!r}; choose {' or '.join(choices)}")
+    return name.strip()
 
 
 def engines_of(names: str) -> list[Backend]:
