@@ -31,12 +31,18 @@ def export(
         Path | None,
         typer.Option(help="int8: a folder of face crops; the stand-in does with drawn faces."),
     ] = None,
+    calibrator: Annotated[
+        str, typer.Option(help="int8: how ranges are chosen: minmax, entropy or percentile.")
+    ] = "minmax",
     budget: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--int8-budget", help="int8: share of the work that may stay in float.", min=0, max=1
+            "--int8-budget",
+            help="int8: share of the work that may stay in float; 0.1, on CPUs 0.19.",
+            min=0,
+            max=1,
         ),
-    ] = 0.18,
+    ] = None,
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="int8: show what each layer costs.")
     ] = False,
@@ -57,7 +63,9 @@ def export(
 
     wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)
-    faces = calibration_of(calibration, source.identity, budget) if wanted == "int8" else None
+    faces = None
+    if wanted == "int8":
+        faces = calibration_of(calibration, source.identity, budget, calibrator)
     path, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
     if wanted == "int8":
         print_calibration(read_info(path).calibration or {}, sensitivity)

@@ -28,7 +28,7 @@ from emonet_deploy.runtime.tensorrt_library import PACKAGES
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
-    from emonet_deploy.export.calibrate import FLOAT_BUDGET, Calibration, calibration_crops
+    from emonet_deploy.export.calibrate import Calibration, Calibrator, calibration_crops
 
 __all__ = [
     "calibration_of",
@@ -131,10 +131,13 @@ def export_checked(
     return path, result
 
 
-def calibration_of(folder: Path | None, identity: str, budget: float = FLOAT_BUDGET) -> Calibration:
+def calibration_of(
+    folder: Path | None, identity: str, budget: float | None = None, calibrator: str = "minmax"
+) -> Calibration:
     """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
+    chosen = cast("Calibrator", _one_of(get_args(Calibrator), calibrator, "calibrator"))
     images = calibration_crops(folder, identity)
-    return Calibration(images, "procedural" if folder is None else folder.name, budget)
+    return Calibration(images, "procedural" if folder is None else folder.name, budget, chosen)
 
 
 def target_of(name: str) -> Target:

@@ -1,7 +1,7 @@
 """Calibration: on which scale each activation is written in 8 bits, judged on sample faces."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from emonet_deploy.emonet_ref.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.entropy import BINS, entropy_limit
 from emonet_deploy.export.interpreter import Interpreter
 from emonet_deploy.runtime.preprocess import read_image, resize_face, to_tensor
 
 __all__ = [
-    "FLOAT_BUDGET",
     "Calibration",
     "Calibrator",
     "Range",
@@ -27,10 +27,7 @@ __all__ = [
     "chunks",
 ]
 
-Calibrator = Literal["minmax", "percentile"]
-
-FLOAT_BUDGET: Final = 0.18
-"""Share of the multiply-accumulates that may stay in float unless told otherwise."""
+Calibrator = Literal["minmax", "entropy", "percentile"]
 
 PERCENTILE: Final = 99.999
 FACES: Final = 32
@@ -48,8 +45,10 @@ class Calibration:
     """Face crops, N x 256 x 256 x 3, RGB."""
     source: str
     """Where they come from, for the record: ``procedural`` or a folder."""
-    budget: float = FLOAT_BUDGET
-    """Share of the multiply-accumulates that may stay in float."""
+    budget: float | None = None
+    """Share of the multiply-accumulates that may stay in float; by default the target's."""
+    calibrator: Calibrator = "minmax"
+    """How an activation's range is chosen; see ``activation_ranges``."""
 
 
 @dataclass(frozen=True)
@@ -101,29 +100,43 @@ def activation_ranges(
     network: Interpreter,
     images: NDArray[np.uint8],
     wanted: Callable[[NodeProto], bool],
-    calibrator: Calibrator = "percentile",
+    calibrator: Calibrator = "minmax",
 ) -> dict[str, Range]:
     """Measure the range of the output of each node that is ``wanted``, over sample faces.
 
     ``minmax`` covers every value seen; ``percentile`` leaves out the outermost 0.001%, exactly:
-    of a small tensor that is nothing.
+    of a small tensor that is nothing; ``entropy`` leaves out what costs least information.
     """
-    share = 0.0 if calibrator == "minmax" else 1 - PERCENTILE / 100
+    share = 1 - PERCENTILE / 100 if calibrator == "percentile" else 0.0
+    ranges = _outermost(network, images, wanted, share)
+    if calibrator != "entropy":
+        return ranges
+    counts = _histograms(network, images, ranges)
+    limits = {name: entropy_limit(counts[name], found.widest) for name, found in ranges.items()}
+    return {
+        name: Range(max(found.low, -limits[name]), min(found.high, limits[name]))
+        for name, found in ranges.items()
+    }
+
+
+def _outermost(
+    network: Interpreter,
+    images: NDArray[np.uint8],
+    wanted: Callable[[NodeProto], bool],
+    share: float,
+) -> dict[str, Range]:
+    """Return each tensor's extremes once ``share`` of its values is left out at each end."""
     extremes: dict[str, list[Tensor]] = {}
-    totals: dict[str, int] = {}
 
     def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
         if wanted(node):
             name, values = node.output[0], output.flatten()
             total = values.numel() * len(images) // len(output)
-            totals[name] = beyond = min(int(total * share) + 1, values.numel())
-            ends = [values.topk(beyond).values, values.topk(beyond, largest=False).values]
+            beyond = min(int(total * share) + 1, values.numel())
+            ends = [_largest(values, beyond), -_largest(-values, beyond)]
             if name in extremes:
                 ends = [torch.cat(pair) for pair in zip(extremes[name], ends, strict=True)]
-                ends = [
-                    ends[0].topk(beyond).values,
-                    ends[1].topk(beyond, largest=False).values,
-                ]
+                ends = [_largest(ends[0], beyond), -_largest(-ends[1], beyond)]
             extremes[name] = ends
         return output
 
@@ -132,6 +145,28 @@ def activation_ranges(
     return {
         name: Range(float(low.max()), float(high.min())) for name, (high, low) in extremes.items()
     }
+
+
+def _largest(values: Tensor, n: int) -> Tensor:
+    return values.amax(0, keepdim=True) if n == 1 else values.topk(n).values
+
+
+def _histograms(
+    network: Interpreter, images: NDArray[np.uint8], ranges: Mapping[str, Range]
+) -> dict[str, NDArray[np.float64]]:
+    """Count each tensor's absolute values in equal bins up to its largest."""
+    counts = {name: np.zeros(BINS) for name in ranges}
+
+    def count(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        name = node.output[0]
+        if name in ranges:
+            limit = max(ranges[name].widest, 1e-12)
+            counts[name] += torch.histc(output.abs(), BINS, 0, limit).double().numpy()
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, count)
+    return counts
 
 
 def chunks(images: NDArray[np.uint8]) -> list[Tensor]:

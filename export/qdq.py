@@ -1,42 +1,21 @@
 """Writing quantisation into a graph: QuantizeLinear and DequantizeLinear around convolutions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from emonet_deploy.export.graph import Graph
+from emonet_deploy.export.steps import QuantizedConv
 
-__all__ = ["QuantizedConv", "insert_qdq"]
+__all__ = ["dequantized_weight", "insert_qdq", "make_node"]
 
 OPSET: Final = 19
 """The first in which Q/DQ nodes take half."""
 
 OFFSET: Final = 128
-
-
-@dataclass(frozen=True)
-class QuantizedConv:
-    """A convolution in int8."""
-
-    input_scale: np.float32
-    rectified: bool
-    """Whether the input is never negative: then 0 to 255 steps are used, otherwise -128 to 127."""
-    weight: NDArray[np.int8]
-    weight_scales: NDArray[np.float32]
-    """One for each output channel."""
-    bias: NDArray[np.float32]
-    """Not quantised: TensorRT takes none."""
-
-    @property
-    def rounded_weight(self) -> NDArray[np.float32]:
-        """The weights that the integers stand for."""
-        scales = self.weight_scales.reshape(-1, *[1] * (self.weight.ndim - 1))
-        return np.asarray(self.weight * scales, np.float32)
 
 
 def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> None:
@@ -53,17 +32,18 @@ def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> N
         layer = layers.get(node.name)
         if node.op_type != "Conv" or layer is None:
             continue
-        pads = _take_pads(node) if layer.rectified else ()
+        rectified = layer.input.zero == 0
+        pads = _take_pads(node) if rectified else ()
         key = (node.input[0], pads)
         new = []
         if key not in pairs:
             new = _quantized_input(graph, node, layer, pads)
             pairs[key] = new[-1].output[0]
-        weight = _dequantized_weight(graph, node, layer)
+        weight = dequantized_weight(graph, node, layer)
         bias = layer.bias
-        if layer.rectified:
+        if rectified:
             sums = layer.rounded_weight.sum((1, 2, 3), dtype=np.float64)
-            bias = (bias + OFFSET * layer.input_scale * sums).astype(np.float32)
+            bias = (bias + OFFSET * layer.input.scale * sums).astype(np.float32)
         inputs = [
             pairs[key],
             weight.output[0],
@@ -92,29 +72,31 @@ def _quantized_input(
     graph: Graph, node: NodeProto, layer: QuantizedConv, pads: tuple[int, ...]
 ) -> list[NodeProto]:
     new = []
+    rectified = layer.input.zero == 0
     tensor = node.input[0]
     name = f"{node.name}.input"
     zero = graph.set_constant("int8.zero", np.int8(0))
-    scale = graph.set_constant(f"{name}.scale", np.float32(layer.input_scale))
-    if layer.rectified:
-        shift = np.float32(OFFSET * layer.input_scale)
+    scale = graph.set_constant(f"{name}.scale", np.float32(layer.input.scale))
+    if rectified:
+        shift = np.float32(OFFSET * layer.input.scale)
         offset = graph.set_constant(f"{name}.offset", shift)
-        new.append(_node("Sub", [tensor, offset], f"{name}.shifted"))
+        new.append(make_node("Sub", [tensor, offset], f"{name}.shifted"))
         tensor = f"{name}.shifted"
         if pads:
             top, left, bottom, right = pads
             extent = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
             border = graph.set_constant(f"{name}.border", -shift)
             widths = graph.set_constant(f"{name}.pads", extent)
-            new.append(_node("Pad", [tensor, widths, border], f"{name}.padded"))
+            new.append(make_node("Pad", [tensor, widths, border], f"{name}.padded"))
             tensor = f"{name}.padded"
     quantized = f"{name}.quantized"
-    new.append(_node("QuantizeLinear", [tensor, scale, zero], quantized))
-    new.append(_node("DequantizeLinear", [quantized, scale, zero], f"{name}.dequantized"))
+    new.append(make_node("QuantizeLinear", [tensor, scale, zero], quantized))
+    new.append(make_node("DequantizeLinear", [quantized, scale, zero], f"{name}.dequantized"))
     return new
 
 
-def _dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+def dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+    """Put a layer's integers into the graph; return the node that makes weights of them."""
     name = f"{node.name}.weight"
     zeros = np.zeros(len(layer.weight), np.int8)
     inputs = [
@@ -122,8 +104,9 @@ def _dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> 
         graph.set_constant(f"{name}.scales", layer.weight_scales),
         graph.set_constant(f"{name}.zeros", zeros),
     ]
-    return _node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
+    return make_node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
 
 
-def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+def make_node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+    """Return a node called after its output."""
     return helper.make_node(operator, inputs, [output], name=output, **attributes)

@@ -1,6 +1,7 @@
-"""INT8 with explicit Q/DQ nodes, calibrated on sample faces, with no labels and no training."""
+"""INT8 calibrated on sample faces, with no labels and no training: for TensorRT or for a CPU."""
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -12,32 +13,63 @@ from onnx import NodeProto
 from torch import Tensor
 
 from emonet_deploy.export.algebra import merge_pointwise
+from emonet_deploy.export.blocked import batchnorm_as_convolution, concat_channels_last
 from emonet_deploy.export.calibrate import (
-    FLOAT_BUDGET,
     Calibrator,
-    Range,
     activation_ranges,
     chunks,
 )
 from emonet_deploy.export.equalize import equalize
+from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.interpreter import Interpreter, convolve
 from emonet_deploy.export.precision import convert_fp16
-from emonet_deploy.export.qdq import QuantizedConv, insert_qdq
+from emonet_deploy.export.qdq import insert_qdq
+from emonet_deploy.export.qdq_cpu import insert_uint8, stored_tensors
 from emonet_deploy.export.rewrite import normalize_batchnorm
+from emonet_deploy.export.rounding import input_covariance, round_weights
 from emonet_deploy.export.sensitivity import LayerCost, choose_float, layer_costs
+from emonet_deploy.export.steps import QuantizedConv, Steps, half_scales
+from emonet_deploy.export.streams import equalize_streams
+from emonet_deploy.export.winograd import apply_winograd
+from emonet_deploy.runtime.artifact import Target
+from emonet_deploy.runtime.processor import VNNI, processor
 
-__all__ = ["Quantized", "quantize_int8"]
+__all__ = ["Quantized", "quantize_int8", "weight_levels"]
 
-NOISE_TARGET: Final = 0.002
-"""Predicted noise to aim at, as a share of the outputs' variance: 27 dB."""
+FLOAT_BUDGET: Final[Mapping[Target, float]] = {"gpu": 0.1, "cpu": 0.19}
+"""Share of the multiply-accumulates that may stay in float unless told otherwise."""
 
-TOGETHER: Final = 16
-"""Faces on which the biases of the whole network are corrected, at once."""
+NOISE_TARGET: Final = 0.001
+"""Predicted noise to aim at, as a share of the outputs' variance: 30 dB."""
+
+TOGETHER: Final = 32
+"""Faces on which weights are rounded and the biases of the whole network corrected, at once."""
+
+FIRST: Final = 8
+"""Faces that are enough to compare channels and layers with each other."""
+
+ALWAYS_FLOAT: Final = {"conv1", "l1"}
+"""The layer that sees the pixels and the one that makes the heatmaps: 1.3% of the work."""
+
+HEAD: Final = {f"emo_net_2.{i}" for i in (0, 2, 4, 6)}
+"""The emotion head, 13% of the work; in float on CPUs, where its sums would be in 8 bits too.
+
+What the mask has multiplied is several times larger on one face than on the next, so that no one
+scale fits unseen faces: seen are values four times as large as any of 32 faces' before.
+"""
+
+AROUND_MASK: Final = {f"conv1x1_input_emo_2.{name}" for name in ("attended", "mul", "add")}
+
+LEVELS: Final = 127
+"""Largest weight in int8."""
+
+LEVELS_WITHOUT_VNNI: Final = 64
+"""Older processors sum two products in 16 bits, which twice 255 x 127 exceeds."""
+
+WEIGHT_CLIPS: Final = np.linspace(0.7, 1.0, 7)
 
 Layers = dict[str, QuantizedConv]
-LEVELS: Final = 127
-WEIGHT_CLIPS: Final = np.linspace(0.7, 1.0, 7)
-SMALLEST_SCALE: Final = 1e-6  # half can still write it
+Stored = Mapping[str, Steps]
 
 
 @dataclass(frozen=True)
@@ -53,12 +85,15 @@ class Quantized:
     """Of the multiply-accumulates."""
     calibrator: Calibrator
     faces: int
+    levels: int
+    """The largest weight."""
 
     def record(self) -> dict[str, Any]:
         """Return what ``ModelInfo.calibration`` keeps."""
         return {
             "calibrator": self.calibrator,
             "faces": self.faces,
+            "levels": self.levels,
             "int8_share": round(self.int8_share, 4),
             "float_layers": list(self.float_layers),
             "sensitivity": [[c.name, c.macs, float(f"{c.noise:.3g}")] for c in self.costs],
@@ -68,117 +103,197 @@ class Quantized:
 def quantize_int8(
     model: onnx.ModelProto,
     images: NDArray[np.uint8],
-    budget: float = FLOAT_BUDGET,
-    calibrator: Calibrator = "percentile",
+    budget: float | None = None,
+    calibrator: Calibrator = "minmax",
+    target: Target = "gpu",
+    levels: int = LEVELS,
 ) -> Quantized:
-    """Quantise a float32 model for TensorRT: signed int8, zero points 0, the rest in half.
+    """Quantise a float32 model: without labels, without training.
 
-    Each convolution's input gets one scale, each of its output channels another. What rounding
-    changes in a channel's mean over the sample faces is taken back in its bias (Nagel et al.,
-    "Data-free quantization through weight equalization and bias correction", 2019). The layers
-    that would cost most stay in half, within the budget.
+    Each convolution's input gets one scale, each of its output channels another; weights are
+    rounded so that the output changes least. What rounding changes in a channel's mean over the
+    sample faces is taken back in its bias (Nagel et al., "Data-free quantization through weight
+    equalization and bias correction", 2019). What would cost most stays in float, within the
+    budget.
+
+    For ``gpu``, TensorRT's INT8: signed, zero points 0, what is not a convolution in half. For
+    ``cpu``, ONNX Runtime's: every tensor between two operators in uint8.
 
     Args:
         model: float32, with the ``tensor`` interface; left as it is.
         images: face crops to calibrate on, uint8 N x 256 x 256 x 3, RGB.
-        budget: share of the multiply-accumulates that may stay in float.
+        budget: share of the multiply-accumulates that may stay in float; by default the target's.
         calibrator: how an activation's scale is chosen; see ``activation_ranges``.
+        target: what the model is for.
+        levels: the largest weight.
     """
     source = onnx.ModelProto()
     source.CopyFrom(model)
     normalize_batchnorm(source)
     merge_pointwise(source)  # no product with the mask is rounded then
-    first = chunks(images)[0]
+    first = torch.cat(chunks(images[:FIRST]))
     equalize(source, first)
+    exact = ALWAYS_FLOAT | HEAD if target == "cpu" else ALWAYS_FLOAT
+    fixed = {n.name for n in source.graph.node if _block(n.name) in exact}
+    if target == "cpu":
+        equalize_streams(source, first, fixed)
+        batchnorm_as_convolution(source)
+    graph = Graph(source)
     network = Interpreter(source)
-    convs = {node.name: node for node in network.nodes if node.op_type == "Conv"}
+    convs = [node for node in network.nodes if node.op_type == "Conv"]
+    tensors = []
+    if target == "cpu":
+        pooled = _poolings_after(graph, fixed)
+        tensors = stored_tensors(graph, {*fixed, *pooled, *AROUND_MASK})
+    tensors = list(dict.fromkeys(tensors + [conv.input[0] for conv in convs]))
     with torch.no_grad():
-        tensors = {node.input[0] for node in convs.values()}
         ranges = activation_ranges(
             network, images, lambda node: node.output[0] in tensors, calibrator
         )
-        layers = _quantize_layers(source, list(convs.values()), ranges)
-        centred = _correct_alone(network, layers, first)
-        spread = {name: values.std(0) for name, values in network.run(first).items()}
-    costs = layer_costs(network, first, lambda *at: _error(centred, *at), spread)
-    # The first convolution sees the pixels themselves: 0.9% of the work, the most exposed.
-    fixed = [name for name in convs if name not in layers]
-    kept = choose_float(costs, budget, NOISE_TARGET, fixed)
-    layers = {name: layer for name, layer in layers.items() if name not in kept}
+        steps = {
+            name: Steps.over(limits.low, limits.high, symmetric=target == "gpu")
+            for name, limits in ranges.items()
+        }
+        _share_steps(graph, steps)
+        together = torch.cat(chunks(images[:TOGETHER]))
+        layers, outputs = _round_layers(network, together, steps, fixed, levels)
+        spread = {name: values.std(0) for name, values in outputs.items()}
+    stored = steps if target == "cpu" else {}
+    costs = layer_costs(network, first, lambda *at: _error(layers, stored, *at), spread)
+    group = _block if target == "cpu" else str
+    share = FLOAT_BUDGET[target] if budget is None else budget
+    kept = _keep(costs, share, group, fixed)
+    float_nodes = fixed | {n.name for n in network.nodes if group(n.name) in kept}
+    float_nodes |= _poolings_after(graph, float_nodes)
+    layers = {name: layer for name, layer in layers.items() if name not in float_nodes}
+    if target == "cpu":
+        names = stored_tensors(graph, {*float_nodes, *AROUND_MASK})
+        stored = {name: steps[name] for name in names}
     with torch.no_grad():
-        layers = _correct_together(network, layers, images[:TOGETHER])
-    insert_qdq(source, layers)
-    total = sum(cost.macs for cost in costs)
+        layers = _correct_together(network, layers, stored, together)
+    if target == "cpu":
+        insert_uint8(source, layers, stored)
+        apply_winograd(source)
+        concat_channels_last(source)
+    else:
+        insert_qdq(source, layers)
+        source = convert_fp16(source, exact_sums=False)
+    macs = {cost.name: cost.macs for cost in costs}
     return Quantized(
-        model=convert_fp16(source),
-        costs=tuple(costs),
-        float_layers=tuple(kept),
-        int8_share=sum(cost.macs for cost in costs if cost.name in layers) / total,
+        model=source,
+        costs=tuple(cost for cost in costs if cost.macs),
+        float_layers=tuple(conv.name for conv in convs if conv.name not in layers),
+        int8_share=sum(macs[name] for name in layers) / sum(macs.values()),
         calibrator=calibrator,
         faces=len(images),
+        levels=levels,
     )
 
 
-def _quantize_layers(
-    model: onnx.ModelProto, convs: Sequence[NodeProto], ranges: dict[str, Range]
-) -> dict[str, QuantizedConv]:
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
-    layers = {}
-    for node in convs:
-        if node.input[0] not in ranges:
-            continue
-        limits = ranges[node.input[0]]
-        weight = constants[node.input[1]]
-        bias = constants[node.input[2]] if len(node.input) > 2 else np.zeros(len(weight))
-        scales = _weight_scales(weight)
-        steps = scales.reshape(-1, 1, 1, 1)
-        rectified = limits.low >= 0
-        step = limits.high / (2 * LEVELS + 1) if rectified else limits.widest / LEVELS
-        layers[node.name] = QuantizedConv(
-            input_scale=_half(np.float32(step)),
-            rectified=rectified,
-            weight=np.clip(np.rint(weight / steps), -LEVELS, LEVELS).astype(np.int8),
-            weight_scales=scales,
-            bias=bias.astype(np.float32),
-        )
-    return layers
+def weight_levels(target: Target) -> int:
+    """Return the largest weight that this machine's processor, or a GPU, multiplies exactly."""
+    _, instructions = processor()
+    exact = target == "gpu" or not VNNI.isdisjoint(instructions)
+    return LEVELS if exact else LEVELS_WITHOUT_VNNI
 
 
-def _weight_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def _block(name: str) -> str:
+    """Return the block a node belongs to: going to float and back pays for a whole one only."""
+    inner = name.removesuffix(".downsample.2")
+    return inner if inner != name else name.rpartition(".")[0] or name
+
+
+def _keep(
+    costs: Sequence[LayerCost], budget: float, group: Callable[[str], str], fixed: Collection[str]
+) -> list[str]:
+    """Choose what stays in float among groups of layers."""
+    macs: Counter[str] = Counter()
+    noise: dict[str, float] = defaultdict(float)
+    for cost in costs:
+        macs[group(cost.name)] += cost.macs
+        noise[group(cost.name)] += cost.noise
+    groups = [LayerCost(name, macs[name], noise[name]) for name in macs if macs[name]]
+    return choose_float(groups, budget, NOISE_TARGET, {group(name) for name in fixed})
+
+
+def _poolings_after(graph: Graph, in_float: Collection[str]) -> set[str]:
+    """Return the poolings of what was computed in float: done before, not after it is rounded."""
+    producers = graph.producers()
+    return {
+        node.name
+        for node in graph.nodes
+        if node.op_type == "MaxPool" and producers[node.input[0]].name in in_float
+    }
+
+
+def _share_steps(graph: Graph, steps: dict[str, Steps]) -> None:
+    """Give what only picks or repeats values the steps of its input: nothing is rounded again."""
+    for node in graph.nodes:
+        if node.op_type in {"MaxPool", "Resize"} and node.input[0] in steps:
+            steps[node.output[0]] = steps[node.input[0]]
+
+
+def _round_layers(
+    network: Interpreter,
+    images: Tensor,
+    steps: Mapping[str, Steps],
+    fixed: Collection[str],
+    levels: int,
+) -> tuple[Layers, dict[str, Tensor]]:
+    """Round every convolution's weights and take its own mean error back in its bias.
+
+    Returns:
+        The layers, and what the exact network puts out.
+    """
+    layers: Layers = {}
+
+    def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.op_type == "Conv" and node.input[0] in steps and node.name not in fixed:
+            layer = _rounded(node, inputs, steps[node.input[0]], levels)
+            error = _quantized(layer, node, inputs[0]) - output
+            layers[node.name] = _shifted(layer, -error.mean((0, 2, 3)))
+        return output
+
+    outputs = network.run(images, quantize)
+    return layers, outputs
+
+
+def _rounded(node: NodeProto, inputs: Sequence[Tensor], steps: Steps, levels: int) -> QuantizedConv:
+    weight = inputs[1]
+    scales = _weight_scales(weight.numpy(), levels)
+    sizes = torch.from_numpy(scales).double()
+
+    def rounding(column: Tensor) -> Tensor:
+        return (column / sizes).round().clamp(-levels, levels) * sizes
+
+    if weight.shape[1] == 1:  # one channel each: there is nothing to make good with
+        rounded = rounding(weight.flatten(1).double().T[0]).reshape(weight.shape).float()
+    else:
+        covariance = input_covariance(node, inputs[0], (weight.shape[2], weight.shape[3]))
+        rounded = round_weights(weight, rounding, covariance)
+    integers = np.rint(rounded.numpy() / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+    bias = inputs[2].numpy() if len(inputs) > 2 else np.zeros(len(weight), np.float32)
+    return QuantizedConv(steps, integers, scales, bias.astype(np.float32))
+
+
+def _weight_scales(weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
     """Return the scale of each output channel that leaves the smallest squared error."""
     rows = weight.reshape(len(weight), -1)
     largest = np.abs(rows).max(1)
-    best, least = largest / LEVELS, np.full(len(rows), np.inf)
+    best, least = half_scales(largest / levels), np.full(len(rows), np.inf)
     for clip in WEIGHT_CLIPS:
-        scales = _half(largest * np.float32(clip / LEVELS))
+        scales = half_scales(largest * np.float32(clip / levels))
         steps = scales[:, None]
-        rounded = np.clip(np.rint(rows / steps), -LEVELS, LEVELS) * steps
+        rounded = np.clip(np.rint(rows / steps), -levels, levels) * steps
         errors = np.square(rounded - rows).sum(1)
         best = np.where(errors < least, scales, best)
         least = np.minimum(errors, least)
     return np.asarray(best, np.float32)
 
 
-def _half(scales: Any) -> Any:  # noqa: ANN401 - a scalar or an array, as given
-    """Round scales to what half can write, so that the model in half rounds as this one."""
-    return np.maximum(scales, SMALLEST_SCALE).astype(np.float16).astype(np.float32)
-
-
-def _correct_alone(network: Interpreter, layers: Layers, images: Tensor) -> Layers:
-    """Take each layer's own mean error back in its bias: the layer alone, fed with exact values."""
-    corrected = dict(layers)
-
-    def measure(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
-        error = _error(layers, node, inputs, output)
-        if error is not None:
-            corrected[node.name] = _shifted(layers[node.name], -error.mean((0, 2, 3)))
-        return output
-
-    network.run(images, measure)
-    return corrected
-
-
-def _correct_together(network: Interpreter, layers: Layers, images: NDArray[np.uint8]) -> Layers:
+def _correct_together(
+    network: Interpreter, layers: Layers, stored: Stored, images: Tensor
+) -> Layers:
     """Take the mean error that reaches each layer back in its bias, from the first to the last.
 
     The exact and the quantised network run side by side. Rounding errors have no mean, but behind
@@ -186,19 +301,21 @@ def _correct_together(network: Interpreter, layers: Layers, images: NDArray[np.u
     head's averaging, so each layer removes what came before it as well as its own.
     """
     corrected = dict(layers)
-    exact = torch.cat(chunks(images))
-    half = len(exact)
+    half = len(images)
 
     def replace_output(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
+        exact, rough = output[:half], output[half:]
         layer = layers.get(node.name)
-        if layer is None:
-            return output
-        rounded = _quantized(layer, node, inputs[0][half:])
-        shift = output[:half].mean((0, 2, 3)) - rounded.mean((0, 2, 3))
-        corrected[node.name] = _shifted(layer, shift)
-        return torch.cat((output[:half], rounded + shift[:, None, None]))
+        if layer is not None:
+            rough = _quantized(layer, node, inputs[0][half:])
+            shift = exact.mean((0, 2, 3)) - rough.mean((0, 2, 3))
+            corrected[node.name] = _shifted(layer, shift)
+            rough = rough + shift[:, None, None]
+        if node.output[0] in stored:
+            rough = stored[node.output[0]].round(rough)
+        return torch.cat((exact, rough))
 
-    network.run(torch.cat((exact, exact)), replace_output)
+    network.run(torch.cat((images, images)), replace_output)
     return corrected
 
 
@@ -208,16 +325,16 @@ def _shifted(layer: QuantizedConv, shift: Tensor) -> QuantizedConv:
 
 def _quantized(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
     """Compute a convolution as int8 does."""
-    scale = float(layer.input_scale)
-    low = 0 if layer.rectified else -LEVELS - 1
-    rounded = (x / scale).round_().clamp_(low, low + 2 * LEVELS + 1).mul_(scale)
     weight, bias = torch.from_numpy(layer.rounded_weight), torch.from_numpy(layer.bias)
-    return convolve(node, rounded, weight, bias)
+    return convolve(node, layer.input.round(x), weight, bias)
 
 
 def _error(
-    layers: Layers, node: NodeProto, inputs: Sequence[Tensor], output: Tensor
+    layers: Layers, stored: Stored, node: NodeProto, inputs: Sequence[Tensor], output: Tensor
 ) -> Tensor | None:
-    """Return what quantising a convolution alone adds to its output; None for other nodes."""
+    """Return what quantising one node alone adds to its output; None where nothing is rounded."""
     layer = layers.get(node.name)
-    return None if layer is None else _quantized(layer, node, inputs[0]) - output
+    result = output if layer is None else _quantized(layer, node, inputs[0])
+    if node.output[0] in stored:
+        result = stored[node.output[0]].round(result)
+    return None if result is output else result - output

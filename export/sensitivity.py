@@ -82,7 +82,8 @@ def layer_costs(
                 for name, shift in shifts.items():
                     noise = float(shift.square().sum()) / heads.shape[1]
                     squares[name] = squares.get(name, 0.0) + noise / (PROBES * len(images))
-    return [LayerCost(name, macs[name], squares.get(name, 0.0)) for name in macs]
+    names = {**macs, **squares}
+    return [LayerCost(name, macs.get(name, 0), squares.get(name, 0.0)) for name in names]
 
 
 def choose_float(

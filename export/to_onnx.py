@@ -20,7 +20,7 @@ from emonet_deploy.export.calibrate import Calibration
 from emonet_deploy.export.cpu import rewrite_for_cpu
 from emonet_deploy.export.embed import embed
 from emonet_deploy.export.precision import convert_fp16
-from emonet_deploy.export.quantize import quantize_int8
+from emonet_deploy.export.quantize import quantize_int8, weight_levels
 from emonet_deploy.export.rewrite import fold_batchnorm, name_nodes, strip
 from emonet_deploy.runtime.artifact import (
     METADATA_KEY,
@@ -54,7 +54,7 @@ def export_onnx(
         checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
         parent_sha256: SHA-256 of the checkpoint file.
         target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
-        precision: of the convolutions; ``fp16`` and ``int8`` are for GPUs.
+        precision: of the convolutions; ``fp16`` is for GPUs.
         interface: ``image`` puts pre- and postprocessing into the graph.
         calibration: faces and budget for ``int8``.
 
@@ -65,8 +65,8 @@ def export_onnx(
         InputError: the precision does not fit the target, or lacks its calibration.
         ExportError: the export or the check of the result failed, or it cannot be written.
     """
-    if precision != "fp32" and target != "gpu":
-        raise InputError(f"{precision} is made for GPUs only; use --target gpu, or fp32 on a CPU")
+    if precision == "fp16" and target != "gpu":
+        raise InputError("fp16 is made for GPUs only; use --target gpu, or fp32 or int8 on a CPU")
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs faces to calibrate on; give export_onnx a Calibration")
     inputs, outputs = tensors_of(model.nclass, interface)
@@ -82,12 +82,19 @@ def export_onnx(
         tools={"torch": torch.__version__, "onnx": onnx.__version__},
     )
     exported = to_model(model)
-    if target == "cpu":
+    if target == "cpu" and precision == "fp32":
         rewrite_for_cpu(exported)
     if precision == "fp16":
         exported = convert_fp16(exported)
     if precision == "int8" and calibration is not None:
-        quantized = quantize_int8(exported, calibration.images, calibration.budget)
+        quantized = quantize_int8(
+            exported,
+            calibration.images,
+            calibration.budget,
+            calibration.calibrator,
+            target=target,
+            levels=weight_levels(target),
+        )
         exported = quantized.model
         info = replace(info, calibration=quantized.record() | {"source": calibration.source})
     if interface == "image":

@@ -8,6 +8,7 @@ from onnx_models import golden_images, golden_model, run
 from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
 from emonet_deploy.export.calibrate import activation_ranges, calibration_crops
+from emonet_deploy.export.entropy import BINS, entropy_limit
 from emonet_deploy.export.equalize import equalize
 from emonet_deploy.export.interpreter import Interpreter
 from emonet_deploy.export.rewrite import normalize_batchnorm
@@ -66,13 +67,35 @@ def test_ranges_are_the_exact_percentiles(interpreter):
     with torch.no_grad():
         interpreter.run(torch.from_numpy(golden_images(4)), keep)
         wanted = lambda node: node.name in {"m0.b1_4.relu", "m0.b1_4.conv1"}  # noqa: E731
-        cut = activation_ranges(interpreter, pixels, wanted)["m0.b1_4.relu"]
+        cut = activation_ranges(interpreter, pixels, wanted, "percentile")["m0.b1_4.relu"]
         full = activation_ranges(interpreter, pixels, wanted, "minmax")["m0.b1_4.relu"]
+        best = activation_ranges(interpreter, pixels, wanted, "entropy")
     values = np.sort(seen[0].numpy().ravel())
     assert (full.low, full.high) == pytest.approx((values[0], values[-1]))
     beyond = int(len(values) * 1e-5)
     assert cut.high == pytest.approx(values[-1 - beyond])
     assert cut.low == 0
+    assert best["m0.b1_4.relu"].low == 0
+    assert 0 < best["m0.b1_4.relu"].high <= full.high
+    assert best["m0.b1_4.conv1"].low < 0 < best["m0.b1_4.conv1"].high
+
+
+@pytest.mark.parametrize("tail", [20, 60])
+def test_entropy_clips_where_onnx_runtimes_own_calibrator_does(tail):
+    calibrate = pytest.importorskip("onnxruntime.quantization.calibrate")
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.normal(0, 1, 200_000), rng.uniform(-tail, tail, 20)])
+    largest = float(np.abs(values).max())
+    counts, _ = np.histogram(np.abs(values), BINS, (0, largest))
+    collector = calibrate.HistogramCollector("entropy", True, 8001, 128, 99.99, "all")
+    histogram = np.histogram(values, 8001, (-largest, largest))
+    low, high, *_ = collector.get_entropy_threshold((*histogram, values.min(), values.max()), 128)
+    ours = entropy_limit(counts.astype(np.float64), largest)
+    assert ours == pytest.approx(max(-float(low), float(high)), rel=0.25)
+
+
+def test_entropy_keeps_all_of_what_is_spread_evenly():
+    assert entropy_limit(np.ones(BINS), 3.0) == pytest.approx(3.0)
 
 
 def test_equalising_changes_no_output_and_narrows_the_spread_of_ranges():

@@ -17,9 +17,17 @@ def half():
 
 def test_convolutions_compute_in_half_and_the_sensitive_nodes_in_float(half):
     types = node_types(half)
-    assert {types[node.name] for node in half.graph.node if node.op_type == "Conv"} == {"FLOAT16"}
-    sensitive = {"ReduceSum", "Mul", "Gemm"}
+    convolutions = {n.name: types[n.name] for n in half.graph.node if n.op_type == "Conv"}
+    assert convolutions.pop("conv1") == "FLOAT"
+    assert set(convolutions.values()) == {"FLOAT16"}
+    sensitive = {"Add", "ReduceSum", "Mul", "Gemm"}
     assert {types[n.name] for n in half.graph.node if n.op_type in sensitive} == {"FLOAT"}
+
+
+def test_beside_int8_all_but_the_mask_and_the_linear_layers_is_half():
+    half = convert_fp16(golden_model(), exact_sums=False)
+    types = node_types(half)
+    assert {types[n.name] for n in half.graph.node if n.op_type in {"Conv", "Add"}} == {"FLOAT16"}
     # The only changes of type: both ends, around the mask product, into the linear layers.
     assert sum(node.op_type == "Cast" for node in half.graph.node) == 7
 
@@ -65,8 +73,8 @@ def test_weights_that_half_cannot_hold_are_refused():
     model = onnx.ModelProto()
     model.CopyFrom(golden_model())
     graph = Graph(model)
-    graph.set_constant("conv1.weight", graph.constant("conv1.weight") * 1e6)
-    with pytest.raises(ExportError, match=r"conv1\.weight .* --precision fp32"):
+    graph.set_constant("conv2.conv1.weight", graph.constant("conv2.conv1.weight") * 1e7)
+    with pytest.raises(ExportError, match=r"conv2\.conv1\.weight .* --precision fp32"):
         convert_fp16(model)
 
 

@@ -5,7 +5,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import run
 
-from emonet_deploy.export.qdq import QuantizedConv, insert_qdq
+from emonet_deploy.export.qdq import insert_qdq
+from emonet_deploy.export.steps import QuantizedConv, Steps
 
 RNG = np.random.default_rng(0)
 
@@ -31,14 +32,14 @@ def small_model(relu):
 def quantized(weight, rectified, bias):
     scales = np.abs(weight).max((1, 2, 3)) / 127
     integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
-    return QuantizedConv(np.float32(0.02), rectified, integers, scales, bias)
+    return QuantizedConv(Steps(np.float32(0.02), 0 if rectified else 128), integers, scales, bias)
 
 
 def expected(x, layer):
     """The same convolution with integer arithmetic, in float64, written without ONNX."""
-    step = float(layer.input_scale)
-    low, high = (0, 255) if layer.rectified else (-128, 127)
-    source = np.maximum(x, 0) if layer.rectified else x
+    step = float(layer.input.scale)
+    low, high = (0, 255) if layer.input.zero == 0 else (-128, 127)
+    source = np.maximum(x, 0) if layer.input.zero == 0 else x
     integers = np.clip(np.rint(source / np.float32(step)), low, high).astype(np.int64)
     windows = sliding_window_view(
         np.pad(integers, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3)

@@ -1,7 +1,9 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper
 from onnx_models import node_types
@@ -12,15 +14,18 @@ from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin import standin_path
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.blocked import batchnorm_as_convolution
 from emonet_deploy.export.build_options import BuildOptions
 from emonet_deploy.export.calibrate import Calibration, calibration_crops
 from emonet_deploy.export.embed import embed
 from emonet_deploy.export.engine import build_engine
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.precision import convert_fp16
-from emonet_deploy.export.qdq import QuantizedConv, insert_qdq
+from emonet_deploy.export.qdq import insert_qdq
+from emonet_deploy.export.qdq_cpu import insert_uint8, stored_tensors
 from emonet_deploy.export.quantize import quantize_int8
 from emonet_deploy.export.rewrite import normalize_batchnorm
+from emonet_deploy.export.steps import QuantizedConv, Steps
 from emonet_deploy.export.to_onnx import export_onnx, save_model
 from emonet_deploy.runtime.artifact import read_info, tensors_of
 from emonet_deploy.runtime.session import load_session
@@ -37,11 +42,11 @@ def crude(onnx8):
             weight = graph.constant(node.input[1])
             scales = np.abs(weight).max((1, 2, 3)) / np.float32(127)
             integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
-            rectified = "relu" in node.input[0]
+            steps = Steps(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
             bias = np.zeros(len(weight), np.float32)
-            layers[node.name] = QuantizedConv(np.float32(0.02), rectified, integers, scales, bias)
+            layers[node.name] = QuantizedConv(steps, integers, scales, bias)
     insert_qdq(model, layers)
-    return convert_fp16(model)
+    return convert_fp16(model, exact_sums=False)
 
 
 def test_what_is_not_in_int8_is_in_half(onnx8):
@@ -74,28 +79,73 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     assert set(runs_in.values()) == {"int8"}
 
 
-def test_int8_without_faces_or_for_a_cpu_is_refused(tmp_path):
+def test_onnx_runtime_runs_whole_blocks_in_8_bits(onnx8, tmp_path):
+    """With steps that are made up: the right graph, whatever it computes."""
+    model = onnx.load(onnx8)
+    normalize_batchnorm(model)
+    batchnorm_as_convolution(model)
+    graph = Graph(model)
+    steps = Steps(np.float32(0.05), 128)
+    layers = {}
+    for node in graph.nodes:
+        if node.op_type == "Conv" and node.name != "conv1":
+            weight = graph.constant(node.input[1])
+            scales = np.abs(weight).max((1, 2, 3)) / np.float32(64)
+            integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+            layers[node.name] = QuantizedConv(steps, integers, scales, np.zeros(len(weight), "f"))
+    stored = dict.fromkeys(stored_tensors(graph, {"conv1"}), steps)
+    rectified = {n.output[0] for n in graph.nodes if n.op_type == "Relu"}
+    stored |= {name: Steps(np.float32(0.05), 0) for name in rectified & set(stored)}
+    insert_uint8(model, layers, stored)
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert found["QLinearConv"] == len(layers) - 1  # the heatmap's is an output, in float
+    assert found["Conv"] + found["FusedConv"] == 2
+    assert found["QLinearAdd"] >= 44
+    assert found["BatchNormalization"] == found["Add"] == 0
+
+
+def test_int8_without_faces_and_fp16_for_a_cpu_are_refused(tmp_path):
     with pytest.raises(InputError, match="calibrate"):
         export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8")
     with pytest.raises(InputError, match="--target gpu"):
-        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8", target="cpu")
+        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="fp16", target="cpu")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+@pytest.mark.parametrize("nclass", [8, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, target):
+    checkpoint = standin_path(nclass, seed)
+    identity = f"standin:{seed}"
+    path = tmp_path / "m.onnx"
+    export_onnx(
+        load_checkpoint(checkpoint),
+        path,
+        identity,
+        precision="int8",
+        target=target,
+        calibration=Calibration(calibration_crops(None, identity), "procedural"),
+    )
+    with load_session(checkpoint) as reference, load_session(path) as made:
+        check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
+    assert read_info(path).calibration["int8_share"] >= 0.8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nclass", [8, 5])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed):
+def test_half_keeps_the_class_of_every_face_and_its_gates(tmp_path, nclass, seed):
     checkpoint = standin_path(nclass, seed)
-    identity = f"standin:{seed}"
-    calibration = Calibration(calibration_crops(None, identity), "procedural")
     path = tmp_path / "m.onnx"
-    export_onnx(
-        load_checkpoint(checkpoint), path, identity, precision="int8", calibration=calibration
-    )
+    export_onnx(load_checkpoint(checkpoint), path, f"standin:{seed}", precision="fp16")
     with load_session(checkpoint) as reference, load_session(path) as made:
         check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
-    assert read_info(path).calibration["int8_share"] >= 0.8
 
 
 @pytest.mark.slow
