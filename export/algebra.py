@@ -91,9 +91,7 @@ def _split_head(
 def _affine(graph: Graph, conv: NodeProto) -> tuple[Matrix, Matrix]:
     """Return a 1x1 convolution's matrix (out x in) and bias, in float64."""
     weight = graph.constant(conv.input[1]).astype(np.float64)[:, :, 0, 0]
-    if len(conv.input) < 3:
-        return weight, np.zeros(len(weight))
-    return weight, graph.constant(conv.input[2]).astype(np.float64)
+    return weight, graph.bias(conv).astype(np.float64)
 
 
 def _pointwise(graph: Graph, name: str, x: str, weight: Matrix, bias: Matrix) -> NodeProto:

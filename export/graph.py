@@ -50,6 +50,12 @@ class Graph:
         """Return an initializer's values."""
         return numpy_helper.to_array(self._tensors[name])
 
+    def bias(self, layer: NodeProto) -> NDArray[Any]:
+        """Return the bias of a Conv or Gemm node; zeros where it has none."""
+        if len(layer.input) > 2:
+            return self.constant(layer.input[2])
+        return np.zeros(len(self.constant(layer.input[1])))
+
     def set_constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add or replace an initializer, C-contiguous; returns its name."""
         tensor = numpy_helper.from_array(np.asarray(values, order="C"), name)

@@ -14,7 +14,7 @@ from emonet_deploy.errors import ExportError
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.rewrite import batchnorm_affine
 
-__all__ = ["Interpreter", "Visit", "convolve", "kernel_of"]
+__all__ = ["Interpreter", "Visit", "convolve", "strides_and_padding"]
 
 Visit = Callable[[NodeProto, Sequence[Tensor], Tensor], Tensor]
 """Called with each node, its inputs and its output; returns what to go on with."""
@@ -95,12 +95,12 @@ class Interpreter:
 
 def convolve(node: NodeProto, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Compute a Conv node's output for any input, weights and bias."""
-    strides, padding = kernel_of(node)
+    strides, padding = strides_and_padding(node)
     groups = _attribute(node, "group", 1)
     return F.conv2d(x, weight, bias, stride=strides, padding=padding, groups=groups)
 
 
-def kernel_of(node: NodeProto) -> tuple[tuple[int, int], tuple[int, int]]:
+def strides_and_padding(node: NodeProto) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return a Conv node's strides and its padding, for height and width."""
     strides = _attribute(node, "strides", [1, 1])
     padding = _attribute(node, "pads", [0, 0, 0, 0])

@@ -14,11 +14,7 @@ from torch import Tensor
 
 from emonet_deploy.export.algebra import merge_pointwise
 from emonet_deploy.export.blocked import batchnorm_as_convolution, concat_channels_last
-from emonet_deploy.export.calibrate import (
-    Calibrator,
-    activation_ranges,
-    chunks,
-)
+from emonet_deploy.export.calibrate import Calibrator, activation_ranges, chunks
 from emonet_deploy.export.equalize import equalize
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.interpreter import Interpreter, convolve
@@ -26,9 +22,9 @@ from emonet_deploy.export.precision import convert_fp16
 from emonet_deploy.export.qdq import insert_qdq
 from emonet_deploy.export.qdq_cpu import insert_uint8, stored_tensors
 from emonet_deploy.export.rewrite import normalize_batchnorm
-from emonet_deploy.export.rounding import input_covariance, round_weights
+from emonet_deploy.export.rounding import round_layer
 from emonet_deploy.export.sensitivity import LayerCost, choose_float, layer_costs
-from emonet_deploy.export.steps import QuantizedConv, Steps, half_scales
+from emonet_deploy.export.steps import QuantizedConv, Steps
 from emonet_deploy.export.streams import equalize_streams
 from emonet_deploy.export.winograd import apply_winograd
 from emonet_deploy.runtime.artifact import Target
@@ -66,8 +62,6 @@ LEVELS: Final = 127
 LEVELS_WITHOUT_VNNI: Final = 64
 """Older processors sum two products in 16 bits, which twice 255 x 127 exceeds."""
 
-WEIGHT_CLIPS: Final = np.linspace(0.7, 1.0, 7)
-
 Layers = dict[str, QuantizedConv]
 Stored = Mapping[str, Steps]
 
@@ -80,7 +74,7 @@ class Quantized:
     costs: tuple[LayerCost, ...]
     """Of every convolution, in the graph's order."""
     float_layers: tuple[str, ...]
-    """The convolutions that compute in half."""
+    """The convolutions that do not compute in int8."""
     int8_share: float
     """Of the multiply-accumulates."""
     calibrator: Calibrator
@@ -141,11 +135,9 @@ def quantize_int8(
     graph = Graph(source)
     network = Interpreter(source)
     convs = [node for node in network.nodes if node.op_type == "Conv"]
-    tensors = []
+    tensors = {conv.input[0] for conv in convs}
     if target == "cpu":
-        pooled = _poolings_after(graph, fixed)
-        tensors = stored_tensors(graph, {*fixed, *pooled, *AROUND_MASK})
-    tensors = list(dict.fromkeys(tensors + [conv.input[0] for conv in convs]))
+        tensors.update(_stored_tensors(graph, fixed))
     with torch.no_grad():
         ranges = activation_ranges(
             network, images, lambda node: node.output[0] in tensors, calibrator
@@ -164,11 +156,9 @@ def quantize_int8(
     share = FLOAT_BUDGET[target] if budget is None else budget
     kept = _keep(costs, share, group, fixed)
     float_nodes = fixed | {n.name for n in network.nodes if group(n.name) in kept}
-    float_nodes |= _poolings_after(graph, float_nodes)
     layers = {name: layer for name, layer in layers.items() if name not in float_nodes}
     if target == "cpu":
-        names = stored_tensors(graph, {*float_nodes, *AROUND_MASK})
-        stored = {name: steps[name] for name in names}
+        stored = {name: steps[name] for name in _stored_tensors(graph, float_nodes)}
     with torch.no_grad():
         layers = _correct_together(network, layers, stored, together)
     if target == "cpu":
@@ -216,14 +206,18 @@ def _keep(
     return choose_float(groups, budget, NOISE_TARGET, {group(name) for name in fixed})
 
 
-def _poolings_after(graph: Graph, in_float: Collection[str]) -> set[str]:
-    """Return the poolings of what was computed in float: done before, not after it is rounded."""
+def _stored_tensors(graph: Graph, in_float: Collection[str]) -> list[str]:
+    """Return the tensors to keep in 8 bits when some blocks compute in float.
+
+    What was computed in float is pooled before it is rounded, not after.
+    """
     producers = graph.producers()
-    return {
+    pooled = {
         node.name
         for node in graph.nodes
         if node.op_type == "MaxPool" and producers[node.input[0]].name in in_float
     }
+    return stored_tensors(graph, {*in_float, *pooled, *AROUND_MASK})
 
 
 def _share_steps(graph: Graph, steps: dict[str, Steps]) -> None:
@@ -249,46 +243,13 @@ def _round_layers(
 
     def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
         if node.op_type == "Conv" and node.input[0] in steps and node.name not in fixed:
-            layer = _rounded(node, inputs, steps[node.input[0]], levels)
+            layer = round_layer(node, inputs, steps[node.input[0]], levels)
             error = _quantized(layer, node, inputs[0]) - output
             layers[node.name] = _shifted(layer, -error.mean((0, 2, 3)))
         return output
 
     outputs = network.run(images, quantize)
     return layers, outputs
-
-
-def _rounded(node: NodeProto, inputs: Sequence[Tensor], steps: Steps, levels: int) -> QuantizedConv:
-    weight = inputs[1]
-    scales = _weight_scales(weight.numpy(), levels)
-    sizes = torch.from_numpy(scales).double()
-
-    def rounding(column: Tensor) -> Tensor:
-        return (column / sizes).round().clamp(-levels, levels) * sizes
-
-    if weight.shape[1] == 1:  # one channel each: there is nothing to make good with
-        rounded = rounding(weight.flatten(1).double().T[0]).reshape(weight.shape).float()
-    else:
-        covariance = input_covariance(node, inputs[0], (weight.shape[2], weight.shape[3]))
-        rounded = round_weights(weight, rounding, covariance)
-    integers = np.rint(rounded.numpy() / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
-    bias = inputs[2].numpy() if len(inputs) > 2 else np.zeros(len(weight), np.float32)
-    return QuantizedConv(steps, integers, scales, bias.astype(np.float32))
-
-
-def _weight_scales(weight: NDArray[np.float32], levels: int) -> NDArray[np.float32]:
-    """Return the scale of each output channel that leaves the smallest squared error."""
-    rows = weight.reshape(len(weight), -1)
-    largest = np.abs(rows).max(1)
-    best, least = half_scales(largest / levels), np.full(len(rows), np.inf)
-    for clip in WEIGHT_CLIPS:
-        scales = half_scales(largest * np.float32(clip / levels))
-        steps = scales[:, None]
-        rounded = np.clip(np.rint(rows / steps), -levels, levels) * steps
-        errors = np.square(rounded - rows).sum(1)
-        best = np.where(errors < least, scales, best)
-        least = np.minimum(errors, least)
-    return np.asarray(best, np.float32)
 
 
 def _correct_together(

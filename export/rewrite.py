@@ -75,14 +75,13 @@ def fold_batchnorm(model: onnx.ModelProto) -> None:
             continue
         scale, shift = batchnorm_affine(graph, norm)
         weight = graph.constant(layer.input[1])
-        bias = graph.constant(layer.input[2]) if len(layer.input) > 2 else np.zeros(len(weight))
         transposed = any(a.name == "transB" and a.i == 1 for a in layer.attribute)
         if layer.op_type == "Gemm" and not transposed:
             continue
         per_output = scale.reshape(-1, *[1] * (weight.ndim - 1))
         graph.set_constant(layer.input[1], (weight * per_output).astype(weight.dtype))
         folded = graph.set_constant(
-            f"{layer.name}.bias", (bias * scale + shift).astype(weight.dtype)
+            f"{layer.name}.bias", (graph.bias(layer) * scale + shift).astype(weight.dtype)
         )
         if len(layer.input) > 2:
             layer.input[2] = folded

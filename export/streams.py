@@ -33,10 +33,10 @@ PASSING: Final = {"Add", "MaxPool", "Resize", "Mul", "AveragePool", "Reshape"}
 """Operators that pass a stream on, channel by channel; of a product with the mask, the maps."""
 
 WRITING: Final = {"Conv", "Concat"}
+READING: Final = {"BatchNormalization", "Conv", "Gemm"}
+
 SMALLEST: Final = 1e-3
 """Of a channel's spread: a silent one is not blown up."""
-
-READING: Final = {"BatchNormalization", "Conv", "Gemm"}
 
 
 def equalize_streams(
@@ -145,9 +145,8 @@ def _statistics(
 
 def _write(graph: Graph, conv: NodeProto, move: Channels, ratio: Channels) -> None:
     weight = graph.constant(conv.input[1])
-    bias = graph.constant(conv.input[2]) if len(conv.input) > 2 else np.zeros(len(weight))
-    scaled = (weight / ratio.reshape(-1, 1, 1, 1)).astype(weight.dtype)
-    _set(graph, conv, scaled, ((bias - move) / ratio).astype(weight.dtype))
+    scaled = weight / ratio.reshape(-1, 1, 1, 1)
+    _set(graph, conv, scaled, (graph.bias(conv) - move) / ratio)
 
 
 def _read(graph: Graph, node: NodeProto, move: Channels, ratio: Channels) -> None:
@@ -157,16 +156,15 @@ def _read(graph: Graph, node: NodeProto, move: Channels, ratio: Channels) -> Non
         graph.set_constant(node.input[2], (shift + scale * move).astype(shift.dtype))
         return
     weight = graph.constant(node.input[1])
-    bias = graph.constant(node.input[2]) if len(node.input) > 2 else np.zeros(len(weight))
     across = ratio.reshape(1, -1, *[1] * (weight.ndim - 2))
     moved = weight.reshape(len(weight), -1).astype(np.float64) @ move
-    _set(graph, node, (weight * across).astype(weight.dtype), (bias + moved).astype(weight.dtype))
+    _set(graph, node, weight * across, graph.bias(node) + moved)
 
 
 def _set(
-    graph: Graph, node: NodeProto, weight: NDArray[np.float32], bias: NDArray[np.float32]
+    graph: Graph, node: NodeProto, weight: NDArray[np.float64], bias: NDArray[np.float64]
 ) -> None:
-    graph.set_constant(node.input[1], weight)
-    name = graph.set_constant(f"{node.name}.bias.moved", bias)
+    graph.set_constant(node.input[1], weight.astype(np.float32))
+    name = graph.set_constant(f"{node.name}.bias.moved", bias.astype(np.float32))
     del node.input[2:]
     node.input.append(name)

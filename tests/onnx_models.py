@@ -1,6 +1,7 @@
 """ONNX models for tests of export: made once, run on ONNX Runtime."""
 
 import functools
+from collections import Counter
 
 import golden
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto
 
+from emonet_deploy.export.steps import QuantizedConv
 from emonet_deploy.export.to_onnx import to_model
 
 
@@ -37,6 +39,24 @@ def run(model, images, optimize=True):
     )
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: images}), strict=True))
+
+
+def optimized_operators(model, folder):
+    """How many nodes of each operator ONNX Runtime's CPU provider runs for a model."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # it warns that the saved graph is this machine's
+    path = folder / "optimized.onnx"
+    options.optimized_model_filepath = str(path)
+    ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def nearest(weight, steps, levels=127, bias=None):
+    """A convolution in int8 with its weights rounded to the nearest; no bias unless given."""
+    scales = (np.abs(weight).max((1, 2, 3)) / np.float32(levels)).astype(np.float32)
+    integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
+    bias = np.zeros(len(weight), np.float32) if bias is None else bias
+    return QuantizedConv(steps, integers, scales, bias)
 
 
 def node_types(model):

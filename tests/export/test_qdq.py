@@ -3,10 +3,10 @@ import onnx
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
-from onnx_models import run
+from onnx_models import nearest, run
 
 from emonet_deploy.export.qdq import insert_qdq
-from emonet_deploy.export.steps import QuantizedConv, Steps
+from emonet_deploy.export.steps import Steps
 
 RNG = np.random.default_rng(0)
 
@@ -30,9 +30,7 @@ def small_model(relu):
 
 
 def quantized(weight, rectified, bias):
-    scales = np.abs(weight).max((1, 2, 3)) / 127
-    integers = np.rint(weight / scales.reshape(-1, 1, 1, 1)).astype(np.int8)
-    return QuantizedConv(Steps(np.float32(0.02), 0 if rectified else 128), integers, scales, bias)
+    return nearest(weight, Steps(np.float32(0.02), 0 if rectified else 128), bias=bias)
 
 
 def expected(x, layer):
