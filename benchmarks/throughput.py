@@ -1,25 +1,35 @@
 """How many images a second a machine gets through: batches, threads of a run, runs at once.
 
-A session may be run from several threads at the same time. Run as
-``python -m emonet_deploy.benchmarks.throughput MODEL.onnx [THREADS]``.
+Runs at once share a session, which several threads may run at the same time, or have a process
+each. Run as ``python -m emonet_deploy.benchmarks.throughput MODEL.onnx [THREADS]``; every way is
+measured in turns with all others.
 """
 
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier
 from typing import Final
 
 import numpy as np
 
+from emonet_deploy.emonet_ref.contract import INPUT_SIZE
+from emonet_deploy.runtime.postprocess import image_outputs
+from emonet_deploy.runtime.preprocess import resize_face, to_tensor
 from emonet_deploy.runtime.session import Array, Session, load_session
 
-__all__ = ["Way", "images_per_second", "ways"]
+__all__ = ["Way", "images_per_second", "in_processes", "processing_share", "ways"]
 
 SECONDS: Final = 4.0
 ROUNDS: Final = 3
+
+PATIENCE: Final = 120.0
+"""Seconds after which a process no longer waits for the others to be ready."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,22 @@ class Way:
     workers: int
     threads: int
     batch: int
+    processes: bool = False
+    """Whether each worker is a process of its own."""
 
     def __str__(self) -> str:
-        return f"{self.workers} at once x {self.threads} threads, batch {self.batch}"
+        kind = "processes" if self.processes else "runs at once"
+        return f"{self.workers} {kind} x {self.threads} threads, batch {self.batch}"
 
 
-def ways(cores: int, batches: Sequence[int] = (1, 4, 8)) -> list[Way]:
+def ways(cores: int, batches: Sequence[int] = (1, 2, 4, 8)) -> list[Way]:
     """Return the ways that use each core once: all for one run, or one for each of many runs."""
-    splits = dict.fromkeys([(1, cores), (cores, 1)])
-    return [Way(workers, threads, batch) for workers, threads in splits for batch in batches]
+    splits = dict.fromkeys([(1, cores, False), (cores, 1, False), (cores, 1, cores > 1)])
+    return [
+        Way(workers, threads, batch, processes)
+        for workers, threads, processes in splits
+        for batch in batches
+    ]
 
 
 def images_per_second(
@@ -70,18 +87,73 @@ def images_per_second(
     return sum(counts) * len(images) / (clock() - start)
 
 
-def _main(path: str, cores: int) -> None:
+def in_processes(path: str | os.PathLike[str], way: Way, seconds: float) -> float:
+    """Run one batch again and again in several processes; return images per second of all.
+
+    Each loads the model for itself; they begin together once all are warm.
+    """
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(way.workers, context) as pool:
+        ready = manager.Barrier(way.workers, timeout=PATIENCE)
+        jobs = [
+            pool.submit(_alone, os.fspath(path), way, seconds, ready) for _ in range(way.workers)
+        ]
+        return sum(job.result() for job in jobs)
+
+
+def processing_share(session: Session, rounds: int = 20) -> float:
+    """Return what preparing a face and reading its results take, as a share of its inference.
+
+    The face is 256 pixels wide; medians over ``rounds``, in turns.
+    """
+    face = np.random.default_rng(0).integers(0, 256, (INPUT_SIZE, INPUT_SIZE, 3), np.uint8)
+    embedded = session.info.interface == "image"
+    around, inside = [], []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        crops = np.stack([resize_face(face)])
+        images = crops if embedded else to_tensor(crops)
+        prepared = time.perf_counter()
+        outputs = session.run(images)
+        ran = time.perf_counter()
+        image_outputs(outputs)
+        around.append(time.perf_counter() - ran + prepared - begin)
+        inside.append(ran - prepared)
+    return float(np.median(around) / np.median(inside))
+
+
+def _alone(path: str, way: Way, seconds: float, ready: Barrier) -> float:
+    with load_session(path, device="cpu", threads=way.threads) as session:
+        images = _zeros(session, way.batch)
+        session.run(images)
+        ready.wait()
+        return images_per_second(session, images, 1, seconds)
+
+
+def _zeros(session: Session, batch: int) -> Array:
+    want = session.info.inputs[0]
+    return np.zeros(tuple(size or batch for size in want.shape), want.dtype)
+
+
+def _measured(path: Path, way: Way) -> float:
+    if way.processes:
+        return in_processes(path, way, SECONDS)
+    with load_session(path, device="cpu", threads=way.threads) as session:
+        images = _zeros(session, way.batch)
+        session.run(images)
+        return images_per_second(session, images, way.workers, SECONDS)
+
+
+def _main(path: Path, cores: int) -> None:
     speeds: dict[Way, list[float]] = {way: [] for way in ways(cores)}
     for _ in range(ROUNDS):
         for way, found in speeds.items():
-            with load_session(path, device="cpu", threads=way.threads) as session:
-                shape = (size or way.batch for size in session.info.inputs[0].shape)
-                images = np.zeros(tuple(shape), session.info.inputs[0].dtype)
-                session.run(images)
-                found.append(images_per_second(session, images, way.workers, SECONDS))
+            found.append(_measured(path, way))
     for way, found in sorted(speeds.items(), key=lambda item: -float(np.median(item[1]))):
         print(f"{np.median(found):6.2f} images/s\t{way}")
+    with load_session(path, device="cpu", threads=cores) as session:
+        print(f"before and after each run: {processing_share(session):.1%} of its time")
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count() or 1)
+    _main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count() or 1)

@@ -2,14 +2,23 @@ import threading
 
 import numpy as np
 import pytest
+from tiny_model import write_tiny
 
-from emonet_deploy.benchmarks.throughput import Way, images_per_second, ways
+from emonet_deploy.benchmarks.throughput import (
+    Way,
+    images_per_second,
+    in_processes,
+    processing_share,
+    ways,
+)
+from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.session import load_session
 
 
 def test_each_way_uses_every_core_once():
     assert {way.workers * way.threads for way in ways(4)} == {4}
     assert ways(1, [1]) == [Way(1, 1, 1)]
+    assert {way.processes for way in ways(2)} == {False, True}
 
 
 class Meeting:
@@ -54,3 +63,18 @@ def test_a_session_gives_the_same_from_several_threads(onnx8):
     assert len(results) == 3
     for result in results:
         np.testing.assert_array_equal(result["expression"], expected["expression"])
+
+
+def test_processes_run_at_once_and_a_broken_model_is_the_error_it_is(tmp_path):
+    path = write_tiny(tmp_path / "m.onnx")
+    # The barrier lets none begin before both are there.
+    assert in_processes(path, Way(2, 1, 1, True), 0.0) > 0
+    path.write_bytes(b"no model")
+    with pytest.raises(ArtifactError, match="cannot load"):
+        in_processes(path, Way(1, 1, 1, True), 0.0)
+
+
+@pytest.mark.parametrize("interface", ["tensor", "image"])
+def test_what_is_around_a_run_is_a_share_of_it(tmp_path, interface):
+    with load_session(write_tiny(tmp_path / "m.onnx", interface=interface)) as session:
+        assert processing_share(session, 2) > 0
