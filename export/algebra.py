@@ -5,9 +5,9 @@ sums in between, so that they compose; and the attention mask, one number for ea
 with them. With h and h' the features of the two stacks:
 
     previous + bl0(h) + al0(l0(h)) = previous + (BL + AL L) h + constants
-    W [x; mask bl0(h); mask h']    = W_x x + mask (W_0 BL h + W_1 h' + constants)
+    W [x; mask bl0(h); mask h']    = W_x x + mask ([W_0 BL, W_1] [h; h'] + constants)
 
-One convolution to 68 maps and one back are gone, and so is the map of 768 channels.
+One convolution to 68 maps and one back are gone, and the mask multiplies half as many channels.
 """
 
 import numpy as np
@@ -61,7 +61,7 @@ def merge_pointwise(model: onnx.ModelProto) -> None:
 def _split_head(
     graph: Graph, head: NodeProto, first: str, between: Matrix, between_bias: Matrix
 ) -> None:
-    """Give each third of the head's input its own convolution; apply the mask to their sum."""
+    """Take the head's convolution apart: of what the mask multiplies, and of the rest."""
     producers = graph.producers()
     concat = producers[head.input[0]]
     x, masked = concat.input[0], producers[concat.input[2]]
@@ -71,21 +71,17 @@ def _split_head(
     weight, bias = _affine(graph, head)
     of_x, of_first, of_last = np.split(weight, 3, axis=1)
     name = head.name
-    parts = [
-        _pointwise(graph, f"{name}.x", x, of_x, bias),
-        _pointwise(graph, f"{name}.0", first, of_first @ between, of_first @ between_bias),
-        _pointwise(graph, f"{name}.1", last, of_last, np.zeros(len(weight))),
-    ]
-    plain, *attended = (part.output[0] for part in parts)
-    graph.replace(
-        head,
-        [
-            *parts,
-            helper.make_node("Add", attended, [f"{name}.attended"], f"{name}.attended"),
-            helper.make_node("Mul", [f"{name}.attended", mask], [f"{name}.mul"], f"{name}.mul"),
-            helper.make_node("Add", [plain, f"{name}.mul"], head.output, f"{name}.add"),
-        ],
+    plain = _pointwise(graph, f"{name}.x", x, of_x, bias)
+    stacks = helper.make_node("Concat", [first, last], [f"{name}.stacks"], f"{name}.stacks", axis=1)
+    of_stacks = np.concatenate((of_first @ between, of_last), 1)
+    attended = _pointwise(
+        graph, f"{name}.attended", stacks.output[0], of_stacks, of_first @ between_bias
     )
+    product = helper.make_node("Mul", [attended.output[0], mask], [f"{name}.mul"], f"{name}.mul")
+    added = helper.make_node(
+        "Add", [plain.output[0], product.output[0]], head.output, f"{name}.add"
+    )
+    graph.replace(head, [plain, stacks, attended, product, added])
 
 
 def _affine(graph: Graph, conv: NodeProto) -> tuple[Matrix, Matrix]:

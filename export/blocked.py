@@ -13,7 +13,7 @@ from onnx import NodeProto, helper
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.rewrite import batchnorm_affine
 
-__all__ = ["batchnorm_as_convolution", "concat_channels_last"]
+__all__ = ["batchnorm_as_convolution", "concat_channels_last", "depthwise"]
 
 
 def batchnorm_as_convolution(model: onnx.ModelProto) -> None:
@@ -22,7 +22,7 @@ def batchnorm_as_convolution(model: onnx.ModelProto) -> None:
     for norm in graph.nodes:
         if norm.op_type == "BatchNormalization":
             scale, shift = batchnorm_affine(graph, norm)
-            conv = _depthwise(graph, norm.name, norm.input[0], norm.output[0], scale, shift)
+            conv = depthwise(graph, norm.name, norm.input[0], norm.output[0], scale, shift)
             graph.replace(norm, [conv])
     graph.prune()
 
@@ -49,7 +49,7 @@ def concat_channels_last(model: onnx.ModelProto) -> None:
             "Transpose", last.output, [f"{name}.first"], f"{name}.first", perm=[0, 3, 1, 2]
         )
         one, zero = np.ones(channels), np.zeros(channels)
-        identity = _depthwise(graph, name, first.output[0], concat.output[0], one, zero)
+        identity = depthwise(graph, name, first.output[0], concat.output[0], one, zero)
         graph.replace(concat, [last, first, identity])
     graph.prune()
 
@@ -63,7 +63,7 @@ def _channels(graph: Graph, transpose: NodeProto) -> int:
     return int(graph.constant(reshape.input[1])[-1])
 
 
-def _depthwise(
+def depthwise(
     graph: Graph,
     name: str,
     x: str,
@@ -71,6 +71,7 @@ def _depthwise(
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
 ) -> NodeProto:
+    """Return a node that multiplies each channel of ``x`` by a scale and adds a shift."""
     weight = scale.reshape(-1, 1, 1, 1).astype(np.float32)
     inputs = [x, graph.set_constant(f"{name}.scale", weight)]
     if shift.any():

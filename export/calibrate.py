@@ -1,9 +1,11 @@
 """Calibration: on which scale each activation is written in 8 bits, judged on sample faces."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Final, Literal
 
 import numpy as np
@@ -21,18 +23,24 @@ from emonet_deploy.runtime.preprocess import read_image, resize_face, to_tensor
 __all__ = [
     "Calibration",
     "Calibrator",
+    "ChannelRange",
     "Range",
     "activation_ranges",
     "calibration_crops",
+    "channel_ranges",
     "chunks",
+    "reach",
 ]
 
 Calibrator = Literal["minmax", "entropy", "percentile"]
 
 PERCENTILE: Final = 99.999
-FACES: Final = 32
+FACES: Final = 128
 FEWEST: Final = 8
 SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+CROWD: Final = 1000
+"""Faces that ``Range.reach`` speaks of."""
+
 CHUNK: Final = 8
 """Faces that are run at once; bounds the memory."""
 
@@ -57,11 +65,21 @@ class Range:
 
     low: float
     high: float
+    reach: float = 1.0
+    """By what factor a thousand faces are expected to exceed it."""
 
     @property
     def widest(self) -> float:
         """The largest absolute value."""
         return max(-self.low, self.high)
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """The smallest and the largest value of each channel of one tensor."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
 
 
 def calibration_crops(
@@ -104,8 +122,9 @@ def activation_ranges(
 ) -> dict[str, Range]:
     """Measure the range of the output of each node that is ``wanted``, over sample faces.
 
-    ``minmax`` covers every value seen; ``percentile`` leaves out the outermost 0.001%, exactly:
-    of a small tensor that is nothing; ``entropy`` leaves out what costs least information.
+    ``minmax`` covers every value seen and tells how far other faces will reach; ``percentile``
+    leaves out the outermost 0.001%, exactly: of a small tensor that is nothing; ``entropy`` leaves
+    out what costs least information.
     """
     share = 1 - PERCENTILE / 100 if calibrator == "percentile" else 0.0
     ranges = _outermost(network, images, wanted, share)
@@ -119,6 +138,26 @@ def activation_ranges(
     }
 
 
+def channel_ranges(
+    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str]
+) -> dict[str, ChannelRange]:
+    """Measure what each channel of some tensors takes on over sample faces."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+
+    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.output[0] in tensors:
+            found[node.output[0]].append(torch.stack((output.amin((2, 3)), output.amax((2, 3))), 1))
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, keep)
+    ranges = {}
+    for name, parts in found.items():
+        extremes = torch.cat(parts).double()
+        ranges[name] = ChannelRange(extremes[:, 0].amin(0).numpy(), extremes[:, 1].amax(0).numpy())
+    return ranges
+
+
 def _outermost(
     network: Interpreter,
     images: NDArray[np.uint8],
@@ -127,10 +166,13 @@ def _outermost(
 ) -> dict[str, Range]:
     """Return each tensor's extremes once ``share`` of its values is left out at each end."""
     extremes: dict[str, list[Tensor]] = {}
+    largest: dict[str, list[Tensor]] = defaultdict(list)
 
     def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
         if wanted(node):
             name, values = node.output[0], output.flatten()
+            if not share:
+                largest[name].append(output.abs().flatten(2).amax(2))
             total = values.numel() * len(images) // len(output)
             beyond = min(int(total * share) + 1, values.numel())
             ends = [_largest(values, beyond), -_largest(-values, beyond)]
@@ -143,8 +185,25 @@ def _outermost(
     for chunk in chunks(images):
         network.run(chunk, keep)
     return {
-        name: Range(float(low.max()), float(high.min())) for name, (high, low) in extremes.items()
+        name: Range(float(low.max()), float(high.min()), reach(largest[name]))
+        for name, (high, low) in extremes.items()
     }
+
+
+def reach(largest: Sequence[Tensor]) -> float:
+    """Return by what factor the largest of a thousand faces will exceed that of these.
+
+    Faces differ in contrast: their largest values scatter like a log-normal variable.
+
+    Args:
+        largest: of each face and channel, in batches; none for 1.0.
+    """
+    if not largest:
+        return 1.0
+    spread = torch.cat(list(largest)).clamp_min(1e-12).log().std(0).median()
+    quantile, faces = NormalDist().inv_cdf, sum(map(len, largest))
+    further = quantile(1 - 1 / (CROWD + 1)) - quantile(1 - 1 / (faces + 1))
+    return max(1.0, float(torch.exp(further * spread)))
 
 
 def _largest(values: Tensor, n: int) -> Tensor:

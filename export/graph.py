@@ -56,6 +56,11 @@ class Graph:
             return self.constant(layer.input[2])
         return np.zeros(len(self.constant(layer.input[1])))
 
+    def is_depthwise(self, conv: NodeProto) -> bool:
+        """Tell whether a Conv node reads one channel for each that it writes."""
+        weight = self._tensors[conv.input[1]]
+        return bool(weight.dims[1] == 1 and weight.dims[0] > 1)
+
     def set_constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add or replace an initializer, C-contiguous; returns its name."""
         tensor = numpy_helper.from_array(np.asarray(values, order="C"), name)

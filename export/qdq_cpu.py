@@ -1,7 +1,11 @@
-"""Quantisation as ONNX Runtime runs it on CPUs: everything between Q/DQ nodes fuses into int8."""
+"""Quantisation as ONNX Runtime runs it on CPUs: convolutions from uint8 to uint8, sums in float.
+
+A convolution between Q/DQ nodes fuses into an integer one, ``QLinearConv``, only if its result is
+written in 8 bits too. The sums of the residual streams stay in float: rounding them again at each
+block would cost ten times the accuracy, and computing them in 8 bits saves no time.
+"""
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import numpy as np
 import onnx
@@ -11,44 +15,58 @@ from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.qdq import dequantized_weight, make_node
 from emonet_deploy.export.steps import QuantizedConv, Steps
 
-__all__ = ["insert_uint8", "stored_tensors"]
-
-IN_INT8: Final = {"Conv", "Concat", "Add", "MaxPool", "Resize"}
-"""Operators that ONNX Runtime's CPU provider computes in 8 bits."""
+__all__ = ["convolutions_in_int8", "insert_uint8", "stored_tensors"]
 
 
-def stored_tensors(graph: Graph, in_float: Collection[str]) -> list[str]:
-    """Return the tensors to keep in 8 bits: what the operators in int8 read and write.
+def convolutions_in_int8(graph: Graph, in_float: Collection[str]) -> list[str]:
+    """Return the names of the convolutions that compute in int8.
 
-    Of a tensor that only a ReLU reads the ReLU's output is kept instead: rounding to codes from
+    All but those in float; of the norms, written as depthwise convolutions, those that read what
+    a convolution wrote in 8 bits and write, through a ReLU, what one reads.
+
+    Args:
+        graph: BatchNormalizations already written as convolutions.
+        in_float: names of the convolutions that stay in float.
+    """
+    readers, producers = graph.consumers(), graph.producers()
+    chosen: dict[str, None] = {}
+    for node in graph.nodes:
+        if node.op_type != "Conv" or node.name in in_float:
+            continue
+        before, after = producers.get(node.input[0]), readers[node.output[0]]
+        inside = before is not None and before.name in chosen and after[0].op_type == "Relu"
+        if inside or not graph.is_depthwise(node):
+            chosen[node.name] = None
+    return list(chosen)
+
+
+def stored_tensors(graph: Graph, in_int8: Collection[str]) -> list[str]:
+    """Return the tensors that convolutions in int8 write, and concatenations of nothing else.
+
+    Of a result that only a ReLU reads the ReLU's output is kept instead: rounding to codes from
     0 on does the ReLU's work.
 
     Args:
         graph: BatchNormalizations already written as convolutions.
-        in_float: names of the nodes that compute in float.
+        in_int8: names of the convolutions that compute in int8.
     """
-    readers, producers = graph.consumers(), graph.producers()
-    outputs = set(graph.output_names)
+    readers = graph.consumers()
     stored: dict[str, None] = {}
     for node in graph.nodes:
-        if node.op_type not in IN_INT8 or node.name in in_float:
-            continue
-        inputs = node.input[:1] if node.op_type in {"Conv", "Resize"} else node.input
-        for name in (*inputs, *node.output):
+        name = node.output[0]
+        if node.name in in_int8:
             after = readers[name]
-            if name in outputs:
-                continue
-            if len(after) == 1 and after[0].op_type == "Relu":
-                name = after[0].output[0]
-            if name in producers:
-                stored[name] = None
+            alone = len(after) == 1 and after[0].op_type == "Relu"
+            stored[after[0].output[0] if alone else name] = None
+        elif node.op_type == "Concat" and all(piece in stored for piece in node.input):
+            stored[name] = None
     return list(stored)
 
 
 def insert_uint8(
     model: onnx.ModelProto, layers: Mapping[str, QuantizedConv], stored: Mapping[str, Steps]
 ) -> None:
-    """Keep tensors in uint8 and compute on them: activations with a zero point, weights in int8.
+    """Let convolutions compute in int8: activations in uint8 with a zero point, weights in int8.
 
     Args:
         model: BatchNormalizations already written as convolutions; changed in place.
@@ -57,19 +75,21 @@ def insert_uint8(
     """
     graph = Graph(model)
     nodes: list[NodeProto] = []
+    read: set[str] = set()
     for node in graph.nodes:
+        layer = layers.get(node.name)
+        if layer is not None:
+            source = node.input[0]
+            if source not in stored and source not in read:
+                nodes += _pair(graph, source, layer.input)
+                read.add(source)
+            weight, bias = dequantized_weight(graph, node, layer), _bias(graph, node, layer)
+            del node.input[:]
+            node.input.extend([f"{source}.dequantized", weight.output[0], bias.output[0]])
+            nodes += [weight, bias]
         for i, name in enumerate(node.input):
             if name in stored:
                 node.input[i] = f"{name}.dequantized"
-        layer = layers.get(node.name)
-        if layer is not None:
-            weight = dequantized_weight(graph, node, layer)
-            bias = _bias(graph, node, layer)
-            rest = [weight.output[0], bias.output[0]]
-            source = node.input[0]
-            del node.input[:]
-            node.input.extend([source, *rest])
-            nodes += [weight, bias]
         nodes.append(node)
         for name in node.output:
             if name in stored:

@@ -13,30 +13,25 @@ from onnx import NodeProto
 from torch import Tensor
 
 from emonet_deploy.export.algebra import merge_pointwise
-from emonet_deploy.export.blocked import batchnorm_as_convolution, concat_channels_last
-from emonet_deploy.export.calibrate import Calibrator, activation_ranges, chunks
+from emonet_deploy.export.calibrate import Calibrator, Range, activation_ranges, chunks
 from emonet_deploy.export.equalize import equalize
+from emonet_deploy.export.flavours import FLAVOURS
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.interpreter import Interpreter, convolve
-from emonet_deploy.export.precision import convert_fp16
-from emonet_deploy.export.qdq import insert_qdq
-from emonet_deploy.export.qdq_cpu import insert_uint8, stored_tensors
 from emonet_deploy.export.rewrite import normalize_batchnorm
 from emonet_deploy.export.rounding import round_layer
 from emonet_deploy.export.sensitivity import LayerCost, choose_float, layer_costs
 from emonet_deploy.export.steps import QuantizedConv, Steps
-from emonet_deploy.export.streams import equalize_streams
-from emonet_deploy.export.winograd import apply_winograd
 from emonet_deploy.runtime.artifact import Target
-from emonet_deploy.runtime.processor import VNNI, processor
+from emonet_deploy.runtime.processor import largest_weight, processor
 
 __all__ = ["Quantized", "quantize_int8", "weight_levels"]
 
-FLOAT_BUDGET: Final[Mapping[Target, float]] = {"gpu": 0.1, "cpu": 0.19}
-"""Share of the multiply-accumulates that may stay in float unless told otherwise."""
-
 NOISE_TARGET: Final = 0.001
 """Predicted noise to aim at, as a share of the outputs' variance: 30 dB."""
+
+NOISE_OF_REACH: Final = NOISE_TARGET / 10
+"""Noise that a tensor may add so that faces beyond those calibrated on are not clipped."""
 
 TOGETHER: Final = 32
 """Faces on which weights are rounded and the biases of the whole network corrected, at once."""
@@ -44,23 +39,11 @@ TOGETHER: Final = 32
 FIRST: Final = 8
 """Faces that are enough to compare channels and layers with each other."""
 
-ALWAYS_FLOAT: Final = {"conv1", "l1"}
+ALWAYS_FLOAT: Final = frozenset({"conv1", "l1"})
 """The layer that sees the pixels and the one that makes the heatmaps: 1.3% of the work."""
-
-HEAD: Final = {f"emo_net_2.{i}" for i in (0, 2, 4, 6)}
-"""The emotion head, 13% of the work; in float on CPUs, where its sums would be in 8 bits too.
-
-What the mask has multiplied is several times larger on one face than on the next, so that no one
-scale fits unseen faces: seen are values four times as large as any of 32 faces' before.
-"""
-
-AROUND_MASK: Final = {f"conv1x1_input_emo_2.{name}" for name in ("attended", "mul", "add")}
 
 LEVELS: Final = 127
 """Largest weight in int8."""
-
-LEVELS_WITHOUT_VNNI: Final = 64
-"""Older processors sum two products in 16 bits, which twice 255 x 127 exceeds."""
 
 Layers = dict[str, QuantizedConv]
 Stored = Mapping[str, Steps]
@@ -111,7 +94,7 @@ def quantize_int8(
     budget.
 
     For ``gpu``, TensorRT's INT8: signed, zero points 0, what is not a convolution in half. For
-    ``cpu``, ONNX Runtime's: every tensor between two operators in uint8.
+    ``cpu``, ONNX Runtime's: what convolutions read and write in uint8, sums in float32.
 
     Args:
         model: float32, with the ``tensor`` interface; left as it is.
@@ -121,59 +104,52 @@ def quantize_int8(
         target: what the model is for.
         levels: the largest weight.
     """
-    source = onnx.ModelProto()
-    source.CopyFrom(model)
-    normalize_batchnorm(source)
-    merge_pointwise(source)  # no product with the mask is rounded then
+    base = onnx.ModelProto()
+    base.CopyFrom(model)
+    normalize_batchnorm(base)
+    merge_pointwise(base)  # no product with the mask is rounded then
     first = torch.cat(chunks(images[:FIRST]))
-    equalize(source, first)
-    exact = ALWAYS_FLOAT | HEAD if target == "cpu" else ALWAYS_FLOAT
-    fixed = {n.name for n in source.graph.node if _block(n.name) in exact}
-    if target == "cpu":
-        equalize_streams(source, first, fixed)
-        batchnorm_as_convolution(source)
-    graph = Graph(source)
-    network = Interpreter(source)
-    convs = [node for node in network.nodes if node.op_type == "Conv"]
-    tensors = {conv.input[0] for conv in convs}
-    if target == "cpu":
-        tensors.update(_stored_tensors(graph, fixed))
+    equalize(base, first)
+    convs = {node.name for node in base.graph.node if node.op_type == "Conv"}
+    flavour = FLAVOURS[target](base, images)
+
+    # As much as possible in int8, to see what that costs.
+    trial = flavour.model(ALWAYS_FLOAT)
+    graph, network = Graph(trial), Interpreter(trial)
+    in_int8 = set(flavour.convolutions(graph, ALWAYS_FLOAT))
+    tensors = {node.input[0] for node in graph.nodes if node.name in in_int8}
+    tensors.update(flavour.stored(graph, in_int8))
     with torch.no_grad():
         ranges = activation_ranges(
             network, images, lambda node: node.output[0] in tensors, calibrator
         )
-        steps = {
-            name: Steps.over(limits.low, limits.high, symmetric=target == "gpu")
-            for name, limits in ranges.items()
-        }
-        _share_steps(graph, steps)
+        steps = _steps(graph, ranges, flavour.symmetric)
         together = torch.cat(chunks(images[:TOGETHER]))
-        layers, outputs = _round_layers(network, together, steps, fixed, levels)
+        layers, outputs = _round_layers(network, together, steps, in_int8, levels)
         spread = {name: values.std(0) for name, values in outputs.items()}
-    stored = steps if target == "cpu" else {}
+    stored = {name: steps[name] for name in flavour.stored(graph, in_int8)}
     costs = layer_costs(network, first, lambda *at: _error(layers, stored, *at), spread)
-    group = _block if target == "cpu" else str
-    share = FLOAT_BUDGET[target] if budget is None else budget
-    kept = _keep(costs, share, group, fixed)
-    float_nodes = fixed | {n.name for n in network.nodes if group(n.name) in kept}
-    layers = {name: layer for name, layer in layers.items() if name not in float_nodes}
-    if target == "cpu":
-        stored = {name: steps[name] for name in _stored_tensors(graph, float_nodes)}
+    steps = _steps(graph, _widened(graph, ranges, costs), flavour.symmetric)
+    share = flavour.budget if budget is None else budget
+    kept = _keep(costs, share, flavour.group)
+
+    in_float = {name for name in convs if flavour.group(name) in kept}
+    chosen = flavour.model(in_float)
+    graph = Graph(chosen)
+    inputs = {node.name: node.input[0] for node in graph.nodes}
+    layers = {
+        name: replace(layers[name], input=steps[inputs[name]])
+        for name in flavour.convolutions(graph, in_float)
+    }
+    stored = {name: steps[name] for name in flavour.stored(graph, set(layers))}
     with torch.no_grad():
-        layers = _correct_together(network, layers, stored, together)
-    if target == "cpu":
-        insert_uint8(source, layers, stored)
-        apply_winograd(source)
-        concat_channels_last(source)
-    else:
-        insert_qdq(source, layers)
-        source = convert_fp16(source, exact_sums=False)
-    macs = {cost.name: cost.macs for cost in costs}
+        layers = _correct_together(Interpreter(chosen), layers, stored, together)
+    costs = [cost for cost in costs if cost.name in convs]
     return Quantized(
-        model=source,
-        costs=tuple(cost for cost in costs if cost.macs),
-        float_layers=tuple(conv.name for conv in convs if conv.name not in layers),
-        int8_share=sum(macs[name] for name in layers) / sum(macs.values()),
+        model=flavour.write(chosen, layers, stored),
+        costs=tuple(costs),
+        float_layers=tuple(cost.name for cost in costs if cost.name not in layers),
+        int8_share=sum(c.macs for c in costs if c.name in layers) / sum(c.macs for c in costs),
         calibrator=calibrator,
         faces=len(images),
         levels=levels,
@@ -182,20 +158,10 @@ def quantize_int8(
 
 def weight_levels(target: Target) -> int:
     """Return the largest weight that this machine's processor, or a GPU, multiplies exactly."""
-    _, instructions = processor()
-    exact = target == "gpu" or not VNNI.isdisjoint(instructions)
-    return LEVELS if exact else LEVELS_WITHOUT_VNNI
+    return LEVELS if target == "gpu" else largest_weight(processor()[1])
 
 
-def _block(name: str) -> str:
-    """Return the block a node belongs to: going to float and back pays for a whole one only."""
-    inner = name.removesuffix(".downsample.2")
-    return inner if inner != name else name.rpartition(".")[0] or name
-
-
-def _keep(
-    costs: Sequence[LayerCost], budget: float, group: Callable[[str], str], fixed: Collection[str]
-) -> list[str]:
+def _keep(costs: Sequence[LayerCost], budget: float, group: Callable[[str], str]) -> list[str]:
     """Choose what stays in float among groups of layers."""
     macs: Counter[str] = Counter()
     noise: dict[str, float] = defaultdict(float)
@@ -203,35 +169,46 @@ def _keep(
         macs[group(cost.name)] += cost.macs
         noise[group(cost.name)] += cost.noise
     groups = [LayerCost(name, macs[name], noise[name]) for name in macs if macs[name]]
-    return choose_float(groups, budget, NOISE_TARGET, {group(name) for name in fixed})
+    return choose_float(groups, budget, NOISE_TARGET, {group(name) for name in ALWAYS_FLOAT})
 
 
-def _stored_tensors(graph: Graph, in_float: Collection[str]) -> list[str]:
-    """Return the tensors to keep in 8 bits when some blocks compute in float.
-
-    What was computed in float is pooled before it is rounded, not after.
-    """
-    producers = graph.producers()
-    pooled = {
-        node.name
-        for node in graph.nodes
-        if node.op_type == "MaxPool" and producers[node.input[0]].name in in_float
-    }
-    return stored_tensors(graph, {*in_float, *pooled, *AROUND_MASK})
-
-
-def _share_steps(graph: Graph, steps: dict[str, Steps]) -> None:
-    """Give what only picks or repeats values the steps of its input: nothing is rounded again."""
+def _steps(graph: Graph, ranges: Mapping[str, Range], symmetric: bool) -> dict[str, Steps]:
+    """Return how each tensor is written in 8 bits."""
+    steps = {name: Steps.over(found.low, found.high, symmetric) for name, found in ranges.items()}
     for node in graph.nodes:
-        if node.op_type in {"MaxPool", "Resize"} and node.input[0] in steps:
-            steps[node.output[0]] = steps[node.input[0]]
+        # What is concatenated has the steps of the whole: its codes are copied, not rounded again.
+        if node.op_type == "Concat" and node.output[0] in steps:
+            steps |= dict.fromkeys(node.input, steps[node.output[0]])
+    return steps
+
+
+def _widened(
+    graph: Graph, ranges: Mapping[str, Range], costs: Sequence[LayerCost]
+) -> dict[str, Range]:
+    """Widen each range to what other faces will need, as far as that adds little noise.
+
+    Clipping on a face unlike those calibrated on costs that face more than all else. Where much
+    depends on small steps, in the first layers, the range stays what was seen.
+    """
+    noise: dict[str, float] = defaultdict(float)
+    of_node = {cost.name: cost.noise for cost in costs}
+    for node in graph.nodes:
+        for name in (node.input[0], node.output[0]):
+            noise[name] += of_node.get(node.name, 0.0)
+    widened = {}
+    for name, found in ranges.items():
+        # Rounding noise grows with the square of the range.
+        most = np.sqrt(1 + NOISE_OF_REACH / max(noise[name], 1e-12))
+        factor = min(found.reach, float(most))
+        widened[name] = replace(found, low=found.low * factor, high=found.high * factor)
+    return widened
 
 
 def _round_layers(
     network: Interpreter,
     images: Tensor,
     steps: Mapping[str, Steps],
-    fixed: Collection[str],
+    in_int8: Collection[str],
     levels: int,
 ) -> tuple[Layers, dict[str, Tensor]]:
     """Round every convolution's weights and take its own mean error back in its bias.
@@ -242,7 +219,7 @@ def _round_layers(
     layers: Layers = {}
 
     def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
-        if node.op_type == "Conv" and node.input[0] in steps and node.name not in fixed:
+        if node.name in in_int8:
             layer = round_layer(node, inputs, steps[node.input[0]], levels)
             error = _quantized(layer, node, inputs[0]) - output
             layers[node.name] = _shifted(layer, -error.mean((0, 2, 3)))

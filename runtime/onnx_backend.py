@@ -10,8 +10,9 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.artifact import METADATA_KEY, parse_info
+from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, parse_info
 from emonet_deploy.runtime.devices import cuda_device_count
+from emonet_deploy.runtime.processor import largest_weight, processor
 from emonet_deploy.runtime.session import Array, Backend, Device, Session
 
 __all__ = ["OnnxSession"]
@@ -47,6 +48,7 @@ class OnnxSession(Session):
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
         info = parse_info(metadata[METADATA_KEY], path)
+        _require_exact_products(info, path)
         provider = self._session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
@@ -65,6 +67,18 @@ class OnnxSession(Session):
         except Exception as error:  # ONNX Runtime's exceptions share no base
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, results, strict=True))
+
+
+def _require_exact_products(info: ModelInfo, path: Path) -> None:
+    """Refuse an INT8 model for CPUs whose weights this processor would overflow on."""
+    if info.target != "cpu" or info.calibration is None:
+        return
+    _, instructions = processor()
+    if instructions and info.calibration.get("levels", 0) > largest_weight(instructions):
+        raise ArtifactError(
+            f"{path} was made for a processor with VNNI and this one would compute wrong results; "
+            "make it again here with `emonet export --precision int8 --target cpu`"
+        )
 
 
 def _providers(device: Device) -> list[str]:

@@ -7,7 +7,12 @@ from onnx_models import golden_images, golden_model, run
 
 from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
-from emonet_deploy.export.calibrate import activation_ranges, calibration_crops
+from emonet_deploy.export.calibrate import (
+    activation_ranges,
+    calibration_crops,
+    channel_ranges,
+    reach,
+)
 from emonet_deploy.export.entropy import BINS, entropy_limit
 from emonet_deploy.export.equalize import equalize
 from emonet_deploy.export.interpreter import Interpreter
@@ -78,6 +83,35 @@ def test_ranges_are_the_exact_percentiles(interpreter):
     assert best["m0.b1_4.relu"].low == 0
     assert 0 < best["m0.b1_4.relu"].high <= full.high
     assert best["m0.b1_4.conv1"].low < 0 < best["m0.b1_4.conv1"].high
+
+
+def test_channel_ranges_are_the_extremes_over_all_faces(interpreter):
+    tensor = "m0.b1_4.conv1"
+    seen = []
+
+    def keep(node, _, output):
+        if node.output[0] == tensor:
+            seen.append(output)
+        return output
+
+    with torch.no_grad():
+        interpreter.run(torch.from_numpy(golden_images(4)), keep)
+        found = channel_ranges(interpreter, golden_images(4, pixels=True), {tensor})
+    assert list(found) == [tensor]
+    np.testing.assert_allclose(found[tensor].low, seen[0].amin((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(found[tensor].high, seen[0].amax((0, 2, 3)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.5])
+@pytest.mark.parametrize("faces", [16, 128])
+def test_reach_tells_how_far_a_thousand_faces_go(faces, spread):
+    rng = np.random.default_rng(0)
+    largest = np.exp(rng.normal(0, spread, (1000, 400)))
+    further = np.median(largest.max(0)) / np.median(largest[:faces].max(0))
+    batches = torch.from_numpy(largest[:faces]).split(8)
+    assert reach(batches) == pytest.approx(further, rel=0.1)
+    assert reach([]) == 1.0
+    assert reach([torch.ones(3, 2)]) == 1.0
 
 
 @pytest.mark.parametrize("tail", [20, 60])

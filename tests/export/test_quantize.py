@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from onnx_models import nearest, node_types, optimized_operators
+from onnx_models import golden_images, nearest, node_types, optimized_operators, run
 
 from emonet_deploy.benchmarks.parity import check_parity
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
@@ -12,6 +12,7 @@ from emonet_deploy.emonet_ref.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin import standin_path
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.algebra import merge_pointwise
 from emonet_deploy.export.blocked import batchnorm_as_convolution
 from emonet_deploy.export.build_options import BuildOptions
 from emonet_deploy.export.calibrate import Calibration, calibration_crops
@@ -20,7 +21,7 @@ from emonet_deploy.export.engine import build_engine
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.precision import convert_fp16
 from emonet_deploy.export.qdq import insert_qdq
-from emonet_deploy.export.qdq_cpu import insert_uint8, stored_tensors
+from emonet_deploy.export.qdq_cpu import convolutions_in_int8, insert_uint8, stored_tensors
 from emonet_deploy.export.quantize import quantize_int8
 from emonet_deploy.export.rewrite import normalize_batchnorm
 from emonet_deploy.export.steps import Steps
@@ -73,27 +74,31 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     assert set(runs_in.values()) == {"int8"}
 
 
-def test_onnx_runtime_runs_whole_blocks_in_8_bits(onnx8, tmp_path):
+def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_path):
     """With steps that are made up: the right graph, whatever it computes."""
     model = onnx.load(onnx8)
     normalize_batchnorm(model)
+    merge_pointwise(model)
     batchnorm_as_convolution(model)
     graph = Graph(model)
-    steps = Steps(np.float32(0.05), 128)
+    steps, rectified = Steps(np.float32(0.05), 128), Steps(np.float32(0.05), 0)
+    in_int8 = convolutions_in_int8(graph, {"conv1", "l1"})
     layers = {
         node.name: nearest(graph.constant(node.input[1]), steps, 64)
         for node in graph.nodes
-        if node.op_type == "Conv" and node.name != "conv1"
+        if node.name in in_int8
     }
-    stored = dict.fromkeys(stored_tensors(graph, {"conv1"}), steps)
-    rectified = {n.output[0] for n in graph.nodes if n.op_type == "Relu"}
-    stored |= {name: Steps(np.float32(0.05), 0) for name in rectified & set(stored)}
+    after_relu = {n.output[0] for n in graph.nodes if n.op_type == "Relu"}
+    stored = {
+        name: rectified if name in after_relu else steps for name in stored_tensors(graph, in_int8)
+    }
     insert_uint8(model, layers, stored)
     found = optimized_operators(model, tmp_path)
-    assert found["QLinearConv"] == len(layers) - 1  # the heatmap's is an output, in float
-    assert found["Conv"] + found["FusedConv"] == 2
-    assert found["QLinearAdd"] >= 44
-    assert found["BatchNormalization"] == found["Add"] == 0
+    blocks = 35
+    assert len(layers) == 112 + 2 * blocks  # all but two of the convolutions; two norms a block
+    assert found["QLinearConv"] == len(layers)
+    assert found["QLinearConcat"] == blocks + 1  # what the mask multiplies, of both stacks
+    assert found["BatchNormalization"] == found["QLinearAdd"] == 0
 
 
 def test_int8_without_faces_and_fp16_for_a_cpu_are_refused(tmp_path):
@@ -137,9 +142,29 @@ def test_half_keeps_the_class_of_every_face_and_its_gates(tmp_path, nclass, seed
 
 
 @pytest.mark.slow
-def test_the_same_inputs_give_the_same_model_byte_for_byte(onnx8):
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+def test_the_same_inputs_give_the_same_model_byte_for_byte(onnx8, target):
     images = calibration_crops(None, "standin", 4)
-    first, second = (quantize_int8(onnx.load(onnx8), images).model for _ in range(2))
+    first, second = (quantize_int8(onnx.load(onnx8), images, target=target).model for _ in "12")
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
         deterministic=True
     )
+
+
+@pytest.mark.slow
+def test_int8_for_a_cpu_keeps_the_outputs_and_counts_what_it_did(onnx8, tmp_path):
+    quantized = quantize_int8(onnx.load(onnx8), golden_images(4, pixels=True), target="cpu")
+    onnx.checker.check_model(quantized.model, full_check=True)
+    record = quantized.record()
+    assert quantized.int8_share >= 0.8
+    assert len(record["sensitivity"]) == 114
+    in_int8 = 114 - len(record["float_layers"])
+    found = optimized_operators(quantized.model, tmp_path)
+    # Each block brings its three convolutions, and with them two norms.
+    blocks = found["QLinearConcat"]
+    assert in_int8 + 2 * (blocks - 1) <= found["QLinearConv"] <= in_int8 + 2 * blocks
+    images = golden_images(4)
+    want, got = run(onnx.load(onnx8), images), run(quantized.model, images)
+    for name, values in want.items():
+        error, spread = np.square(got[name] - values).mean(), values.var(0).mean()
+        assert error < 0.02 * spread, name

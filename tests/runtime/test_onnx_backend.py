@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import helper
+from tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.artifact import read_info
+from emonet_deploy.runtime import onnx_backend
+from emonet_deploy.runtime.artifact import read_info, write_info
 from emonet_deploy.runtime.devices import cuda_device_count
 from emonet_deploy.runtime.session import load_session
 
@@ -60,3 +64,25 @@ def test_cuda_is_never_replaced_by_the_cpu_in_silence(onnx8):
         load_session(onnx8, device="cuda")
     with load_session(onnx8, device="auto") as session:
         assert session.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("instructions", "levels", "runs"),
+    [
+        ({"avx2"}, 127, False),
+        ({"avx2"}, 64, True),
+        ({"avx2", "avx_vnni"}, 127, True),
+        (set(), 127, True),  # a system that does not tell
+    ],
+)
+def test_int8_weights_that_overflow_on_this_processor_are_refused(
+    tmp_path, monkeypatch, instructions, levels, runs
+):
+    path = write_tiny(tmp_path / "m.onnx", "int8", target="cpu")
+    write_info(path, replace(read_info(path), calibration={"levels": levels}))
+    monkeypatch.setattr(onnx_backend, "processor", lambda: ("CPU", frozenset(instructions)))
+    if runs:
+        load_session(path, device="cpu").close()
+        return
+    with pytest.raises(ArtifactError, match=r"VNNI.*--target cpu"):
+        load_session(path, device="cpu")
