@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, BrokenBarrierError
 from typing import Final
 
 import numpy as np
 
 from emonet_deploy.emonet_ref.contract import INPUT_SIZE
+from emonet_deploy.errors import EmonetError
 from emonet_deploy.runtime.postprocess import image_outputs
 from emonet_deploy.runtime.preprocess import resize_face, to_tensor
 from emonet_deploy.runtime.session import Array, Session, load_session
@@ -98,6 +99,9 @@ def in_processes(path: str | os.PathLike[str], way: Way, seconds: float) -> floa
         jobs = [
             pool.submit(_alone, os.fspath(path), way, seconds, ready) for _ in range(way.workers)
         ]
+        errors = [error for job in jobs if (error := job.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
+            raise error  # the first cause, not that the others waited in vain
         return sum(job.result() for job in jobs)
 
 
@@ -123,11 +127,15 @@ def processing_share(session: Session, rounds: int = 20) -> float:
 
 
 def _alone(path: str, way: Way, seconds: float, ready: Barrier) -> float:
-    with load_session(path, device="cpu", threads=way.threads) as session:
-        images = _zeros(session, way.batch)
-        session.run(images)
-        ready.wait()
-        return images_per_second(session, images, 1, seconds)
+    try:
+        with load_session(path, device="cpu", threads=way.threads) as session:
+            images = _zeros(session, way.batch)
+            session.run(images)
+            ready.wait()
+            return images_per_second(session, images, 1, seconds)
+    except EmonetError:
+        ready.abort()
+        raise
 
 
 def _zeros(session: Session, batch: int) -> Array:

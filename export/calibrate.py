@@ -41,6 +41,9 @@ SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 CROWD: Final = 1000
 """Faces that ``Range.reach`` speaks of."""
 
+SILENT: Final = 0.01
+"""Of a channel's largest value: less counts as this much."""
+
 CHUNK: Final = 8
 """Faces that are run at once; bounds the memory."""
 
@@ -66,7 +69,7 @@ class Range:
     low: float
     high: float
     reach: float = 1.0
-    """By what factor a thousand faces are expected to exceed it."""
+    """By what factor a thousand faces are expected to exceed it; 1 where that was not estimated."""
 
     @property
     def widest(self) -> float:
@@ -200,7 +203,10 @@ def reach(largest: Sequence[Tensor]) -> float:
     """
     if not largest:
         return 1.0
-    spread = torch.cat(list(largest)).clamp_min(1e-12).log().std(0).median()
+    values = torch.cat(list(largest))
+    # A channel that is silent on a face says nothing of contrast.
+    floor = (SILENT * values.amax(0)).clamp_min(1e-12)
+    spread = values.maximum(floor).log().std(0).median()
     quantile, faces = NormalDist().inv_cdf, sum(map(len, largest))
     further = quantile(1 - 1 / (CROWD + 1)) - quantile(1 - 1 / (faces + 1))
     return max(1.0, float(torch.exp(further * spread)))

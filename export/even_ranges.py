@@ -8,8 +8,8 @@ moved and divided on the way and brought back by the weights that read it:
     x' = (W / r) y + (b - m) / r,   x = r x' + m,   norm(x) = (s r) x' + (s m + t)
     x' = x / r - m / r,   W x + b = (W r) x' + (b + W m)
 
-As precise as a scale for each channel. What stands on the way is a depthwise convolution, which
-ONNX Runtime merges with the sum.
+As precise as a scale for each channel. What stands on the way is a depthwise convolution; before a
+sum, ONNX Runtime computes both as one.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -28,8 +28,8 @@ __all__ = ["even_ranges", "measured_tensors"]
 
 Channels = NDArray[np.float64]
 
-SMALLEST: Final = 1e-3
-"""Half of a channel's range: a silent one is not blown up."""
+WIDEST: Final = 16.0
+"""No channel is scaled up more than this against another: a silent one stays one."""
 
 
 def measured_tensors(graph: Graph) -> set[str]:
@@ -71,12 +71,11 @@ def _written(graph: Graph) -> dict[str, list[NodeProto]]:
     written = {}
     for node in graph.nodes:
         name = node.output[0]
-        if node.op_type == "Concat":
-            writers = [producers[piece] for piece in node.input]
-        elif readers[name] and all(after.op_type in {"Add", "Mul"} for after in readers[name]):
-            writers = [node]
-        else:
+        after = {reader.op_type for reader in readers[name]}
+        if not after or not after <= {"Add", "Mul"}:
             continue
+        pieces = node.input if node.op_type == "Concat" else [name]
+        writers = [producers[piece] for piece in pieces]
         if all(_is_full(graph, writer) for writer in writers):
             written[name] = writers
     return written
@@ -101,7 +100,8 @@ def _is_full(graph: Graph, node: NodeProto) -> bool:
 
 
 def _move_and_ratio(found: ChannelRange) -> tuple[Channels, Channels]:
-    return (found.high + found.low) / 2, np.maximum((found.high - found.low) / 2, SMALLEST)
+    half = (found.high - found.low) / 2
+    return (found.high + found.low) / 2, np.maximum(half, max(half.max() / WIDEST, 1e-6))
 
 
 def _even_output(
@@ -121,9 +121,6 @@ def _even_output(
                 _set(graph, norm, scale * _column(r), shift)
     node, even = producers[tensor], f"{tensor}.even"
     node.output[0] = even
-    for reader in readers[tensor]:
-        if reader.op_type == "Conv":
-            reader.input[0] = even
     restored = depthwise(graph, f"{tensor}.restored", even, tensor, ratio, move)
     graph.replace(node, [node, restored])
 

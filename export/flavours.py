@@ -54,7 +54,7 @@ class Flavour(Protocol):
 
 
 class _TensorRT:
-    """Signed, zero points 0; only what convolutions read is in 8 bits, the rest in half."""
+    """Signed, zero points 0; only what convolutions read is in 8 bits."""
 
     budget: ClassVar[float] = 0.1
     symmetric: ClassVar[bool] = True

@@ -30,7 +30,7 @@ __all__ = ["Quantized", "quantize_int8", "weight_levels"]
 NOISE_TARGET: Final = 0.001
 """Predicted noise to aim at, as a share of the outputs' variance: 30 dB."""
 
-NOISE_OF_REACH: Final = NOISE_TARGET / 10
+NOISE_OF_REACH: Final = NOISE_TARGET / 20
 """Noise that a tensor may add so that faces beyond those calibrated on are not clipped."""
 
 TOGETHER: Final = 32
@@ -93,8 +93,8 @@ def quantize_int8(
     equalization and bias correction", 2019). What would cost most stays in float, within the
     budget.
 
-    For ``gpu``, TensorRT's INT8: signed, zero points 0, what is not a convolution in half. For
-    ``cpu``, ONNX Runtime's: what convolutions read and write in uint8, sums in float32.
+    For ``gpu``, TensorRT's INT8: signed, zero points 0, the rest as ``convert_fp16`` has it. For
+    ``cpu``, ONNX Runtime's: what convolutions read and write in uint8, the rest in float32.
 
     Args:
         model: float32, with the ``tensor`` interface; left as it is.
@@ -195,6 +195,9 @@ def _widened(
     for node in graph.nodes:
         for name in (node.input[0], node.output[0]):
             noise[name] += of_node.get(node.name, 0.0)
+    for node in graph.nodes:
+        if node.op_type == "Concat":  # its pieces have its steps
+            noise[node.output[0]] += sum(noise[piece] for piece in node.input)
     widened = {}
     for name, found in ranges.items():
         # Rounding noise grows with the square of the range.
@@ -270,9 +273,15 @@ def _quantized(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
 def _error(
     layers: Layers, stored: Stored, node: NodeProto, inputs: Sequence[Tensor], output: Tensor
 ) -> Tensor | None:
-    """Return what quantising one node alone adds to its output; None where nothing is rounded."""
-    layer = layers.get(node.name)
-    result = output if layer is None else _quantized(layer, node, inputs[0])
-    if node.output[0] in stored:
+    """Return what quantising one node alone adds to its output; None where nothing is rounded.
+
+    What was stored in 8 bits already, a convolution or a concatenation does not round again.
+    """
+    result, layer = output, layers.get(node.name)
+    if layer is not None:
+        weight, bias = torch.from_numpy(layer.rounded_weight), torch.from_numpy(layer.bias)
+        x = inputs[0] if node.input[0] in stored else layer.input.round(inputs[0])
+        result = convolve(node, x, weight, bias)
+    if node.output[0] in stored and node.op_type != "Concat":
         result = stored[node.output[0]].round(result)
     return None if result is output else result - output

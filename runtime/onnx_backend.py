@@ -70,7 +70,7 @@ class OnnxSession(Session):
 
 
 def _require_exact_products(info: ModelInfo, path: Path) -> None:
-    """Refuse an INT8 model for CPUs whose weights this processor would overflow on."""
+    """Refuse an INT8 model for CPUs whose weights this processor is known to overflow on."""
     if info.target != "cpu" or info.calibration is None:
         return
     _, instructions = processor()

@@ -71,7 +71,7 @@ def test_processes_run_at_once_and_a_broken_model_is_the_error_it_is(tmp_path):
     assert in_processes(path, Way(2, 1, 1, True), 0.0) > 0
     path.write_bytes(b"no model")
     with pytest.raises(ArtifactError, match="cannot load"):
-        in_processes(path, Way(1, 1, 1, True), 0.0)
+        in_processes(path, Way(2, 1, 1, True), 0.0)
 
 
 @pytest.mark.parametrize("interface", ["tensor", "image"])

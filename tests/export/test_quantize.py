@@ -101,6 +101,19 @@ def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_
     assert found["BatchNormalization"] == found["QLinearAdd"] == 0
 
 
+@pytest.mark.slow
+def test_tensorrt_runs_in_int8_what_the_record_says(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    faces = Calibration(calibration_crops(None, "standin", 8), "procedural")
+    model = load_checkpoint(standin_path(8, 0))
+    path = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
+    record = read_info(path).calibration
+    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    half = {name for name, kind in engine.convolutions.items() if kind == "half"}
+    assert half == set(record["float_layers"])
+    assert set(engine.convolutions.values()) == {"half", "int8"}
+
+
 def test_int8_without_faces_and_fp16_for_a_cpu_are_refused(tmp_path):
     with pytest.raises(InputError, match="calibrate"):
         export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8")
