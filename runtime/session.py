@@ -27,7 +27,7 @@ class Session(ABC):
         info: the artifact's record.
         provider: what runs it, as its library calls it, such as ``CPUExecutionProvider``.
         device: where it runs: ``cpu`` or ``cuda``.
-        max_batch: the largest batch the artifact takes at once; larger ones are split.
+        max_batch: the largest batch that is run at once; larger ones are split.
     """
 
     backend: ClassVar[Backend]
