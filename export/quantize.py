@@ -266,8 +266,13 @@ def _shifted(layer: QuantizedConv, shift: Tensor) -> QuantizedConv:
 
 def _quantized(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
     """Compute a convolution as int8 does."""
+    return _convolved(layer, node, layer.input.round(x))
+
+
+def _convolved(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
+    """Compute a convolution as int8 does on an input that is rounded already."""
     weight, bias = torch.from_numpy(layer.rounded_weight), torch.from_numpy(layer.bias)
-    return convolve(node, layer.input.round(x), weight, bias)
+    return convolve(node, x, weight, bias)
 
 
 def _error(
@@ -279,9 +284,8 @@ def _error(
     """
     result, layer = output, layers.get(node.name)
     if layer is not None:
-        weight, bias = torch.from_numpy(layer.rounded_weight), torch.from_numpy(layer.bias)
-        x = inputs[0] if node.input[0] in stored else layer.input.round(inputs[0])
-        result = convolve(node, x, weight, bias)
+        compute = _convolved if node.input[0] in stored else _quantized
+        result = compute(layer, node, inputs[0])
     if node.output[0] in stored and node.op_type != "Concat":
         result = stored[node.output[0]].round(result)
     return None if result is output else result - output
