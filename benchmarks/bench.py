@@ -124,7 +124,9 @@ def run_bench(
             timing = timings.get(i, timings[-1])
             path, macs = candidate.path, macs_of(candidate.path)
             footprint = (
-                Footprint(None, None) if path is None else measure_footprint(path, batch, threads)
+                Footprint(None, None)
+                if path is None
+                else measure_footprint(path, candidate.session.backend, batch, threads)
             )
             peak = PEAK_MACS / timings[-2].median
             on_cpu = candidate.session.device == "cpu"

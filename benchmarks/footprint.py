@@ -1,6 +1,7 @@
 """Memory and start-up of one artifact, measured in a process of its own.
 
-Run as ``python -m emonet_deploy.benchmarks.footprint FILE BATCH THREADS``; prints one JSON line.
+Run as ``python -m emonet_deploy.benchmarks.footprint FILE BACKEND BATCH THREADS``; prints one
+JSON line.
 """
 
 import json
@@ -10,8 +11,12 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from emonet_deploy.errors import BackendError
+
+if TYPE_CHECKING:
+    from emonet_deploy.runtime.session import Backend
 
 __all__ = ["Footprint", "measure_footprint"]
 
@@ -29,14 +34,17 @@ class Footprint:
     cold_start_ms: float | None
 
 
-def measure_footprint(path: str | os.PathLike[str], batch: int, threads: int | None) -> Footprint:
+def measure_footprint(
+    path: str | os.PathLike[str], backend: "Backend", batch: int, threads: int | None
+) -> Footprint:
     """Load an artifact in a new process, run it three times, and say what that took.
 
     Raises:
         BackendError: the process failed; the message carries its last line.
     """
     module = "emonet_deploy.benchmarks.footprint"
-    command = [sys.executable, "-m", module, os.fspath(path), str(batch), str(threads or 0)]
+    numbers = [str(batch), str(threads or 0)]
+    command = [sys.executable, "-m", module, os.fspath(path), backend, *numbers]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -44,13 +52,13 @@ def measure_footprint(path: str | os.PathLike[str], batch: int, threads: int | N
     return Footprint(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _main(path: Path, batch: int, threads: int) -> Footprint:
+def _main(path: Path, backend: "Backend", batch: int, threads: int) -> Footprint:
     start = time.perf_counter()
     import numpy as np
 
     from emonet_deploy.runtime.session import load_session
 
-    with load_session(path, threads=threads or None) as session:
+    with load_session(path, backend, threads=threads or None) as session:
         want = session.info.inputs[0]
         images = np.zeros((batch, *(size or 1 for size in want.shape[1:])), want.dtype)
         session.run(images)
@@ -75,4 +83,7 @@ def _peak_rss_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(_main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))))
+    found = _main(
+        Path(sys.argv[1]), cast("Backend", sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    )
+    print(json.dumps(asdict(found)))

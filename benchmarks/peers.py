@@ -22,6 +22,7 @@ from emonet_deploy.emonet_ref.contract import INPUT_NAME, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.extras import needs
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.errors import BackendError, InputError
+from emonet_deploy.runtime.openvino_backend import OpenVinoSession
 from emonet_deploy.runtime.session import Array, Session
 
 __all__ = ["PEERS", "PeerSession", "open_peers"]
@@ -108,18 +109,11 @@ def _compiled(model: EmoNet) -> Run:
 
 
 def _openvino(plain: Path, threads: int) -> Run:
-    import openvino
-
-    options = {
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    compiled = openvino.Core().compile_model(str(plain), "CPU", options)
+    session = OpenVinoSession(plain, "cpu", threads)
 
     def run(images: Images) -> list[Array]:
-        results = compiled({INPUT_NAME: images})
-        return [np.array(results[name]) for name in TENSOR_OUTPUTS]
+        results = session.run(images)
+        return [results[name] for name in TENSOR_OUTPUTS]
 
     return run
 
@@ -128,9 +122,10 @@ def _mnn(plain: Path, threads: int, folder: Path) -> Run:
     import MNN
 
     path = folder / "model.mnn"
-    main = "from MNN.tools.mnnconvert import main; main()"
+    # The converter itself: MNN's command around it installs packages and reports to its makers.
+    convert = "import sys, _tools; _tools.mnnconvert(sys.argv)"
     _convert(
-        *(sys.executable, "-c", main, "-f", "ONNX", "--bizCode", "emonet"),
+        *(sys.executable, "-c", convert, "-f", "ONNX", "--bizCode", "emonet"),
         *("--modelFile", str(plain), "--MNNModel", str(path)),
     )
     interpreter = MNN.Interpreter(str(path))

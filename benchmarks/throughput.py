@@ -9,9 +9,9 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from typing import Final
@@ -35,7 +35,10 @@ PATIENCE: Final = 120.0
 
 @dataclass(frozen=True)
 class Way:
-    """One way to keep all cores busy: ``workers`` runs at once, ``threads`` cores for each."""
+    """One way to keep all cores busy: ``workers`` runs at once, ``threads`` cores for each.
+
+    A session on a CPU shares a batch out among its threads.
+    """
 
     workers: int
     threads: int
@@ -48,14 +51,12 @@ class Way:
         return f"{self.workers} {kind} x {self.threads} threads, batch {self.batch}"
 
 
-def ways(cores: int, batches: Sequence[int] = (1, 2, 4, 8)) -> list[Way]:
+def ways(cores: int, batch: int = 8) -> list[Way]:
     """Return the ways that use each core once: all for one run, or one for each of many runs."""
-    splits = dict.fromkeys([(1, cores, False), (cores, 1, False), (cores, 1, cores > 1)])
-    return [
-        Way(workers, threads, batch, processes)
-        for workers, threads, processes in splits
-        for batch in batches
-    ]
+    one = Way(1, cores, 1)
+    if cores == 1:
+        return [one]
+    return [one, Way(1, cores, batch), Way(cores, 1, 1), Way(cores, 1, 1, processes=True)]
 
 
 def images_per_second(
@@ -128,11 +129,7 @@ def processing_share(session: Session, rounds: int = 20) -> float:
 
 def _alone(path: str, way: Way, seconds: float, ready: Barrier) -> float:
     try:
-        with load_session(path, device="cpu", threads=way.threads) as session:
-            images = _zeros(session, way.batch)
-            session.run(images)
-            ready.wait()
-            return images_per_second(session, images, 1, seconds)
+        return _measured(path, replace(way, workers=1), seconds, ready.wait)
     except EmonetError:
         ready.abort()
         raise
@@ -143,20 +140,26 @@ def _zeros(session: Session, batch: int) -> Array:
     return np.zeros(tuple(size or batch for size in want.shape), want.dtype)
 
 
-def _measured(path: Path, way: Way) -> float:
-    if way.processes:
-        return in_processes(path, way, SECONDS)
+def _measured(
+    path: str | os.PathLike[str],
+    way: Way,
+    seconds: float,
+    ready: Callable[[], object] = lambda: None,
+) -> float:
+    """Load and warm a session, wait until all are ``ready``, and measure it."""
     with load_session(path, device="cpu", threads=way.threads) as session:
         images = _zeros(session, way.batch)
         session.run(images)
-        return images_per_second(session, images, way.workers, SECONDS)
+        ready()
+        return images_per_second(session, images, way.workers, seconds)
 
 
 def _main(path: Path, cores: int) -> None:
     speeds: dict[Way, list[float]] = {way: [] for way in ways(cores)}
     for _ in range(ROUNDS):
         for way, found in speeds.items():
-            found.append(_measured(path, way))
+            measure = in_processes if way.processes else _measured
+            found.append(measure(path, way, SECONDS))
     for way, found in sorted(speeds.items(), key=lambda item: -float(np.median(item[1]))):
         print(f"{np.median(found):6.2f} images/s\t{way}")
     with load_session(path, device="cpu", threads=cores) as session:

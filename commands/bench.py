@@ -14,6 +14,7 @@ from emonet_deploy.commands.options import (
     JsonFile,
     NClass,
     device_of,
+    engines_of,
     numbers_of,
 )
 from emonet_deploy.emonet_ref.extras import needs
@@ -25,7 +26,7 @@ def bench(
     artifacts: Annotated[
         list[Path] | None, typer.Argument(help="Artifacts; by default those of the options.")
     ] = None,
-    engine: Engines = "torch,onnx",
+    engine: Engines = "",
     precision: Annotated[str, typer.Option(help="fp32, fp16, int8; several with commas.")] = "fp32",
     target: Annotated[str, typer.Option(help="gpu or cpu; both with a comma.")] = "gpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, with commas.")] = "1",
@@ -59,17 +60,23 @@ def bench(
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.speed_changes import CHANGE_COLUMNS, change_table, changes_since
     from emonet_deploy.benchmarks.speed_table import COLUMNS, table
-    from emonet_deploy.commands.recipes import engines_of, obtain, source_of, target_of
+    from emonet_deploy.commands.recipes import (
+        obtain,
+        runnable,
+        source_of,
+        target_of,
+    )
 
     batches, counts = numbers_of(batch, "--batch"), numbers_of(threads, "--threads")
     targets = [target_of(name) for name in target.split(",")]
-    engines = [] if artifacts else engines_of(engine)
+    engines = engines_of(engine or ("" if artifacts else "torch,onnx"))
+    given = runnable(artifacts or [], engines)
     source = source_of(checkpoint, nclass, say)
-    paths = artifacts or obtain(engines, precision.split(","), nclass, source, out, say, targets)
+    made = [] if given else obtain(engines, precision.split(","), nclass, source, out, say, targets)
     plan = BenchPlan(
         source=source,
         nclass=nclass,
-        paths=paths,
+        artifacts=given or made,
         peers=[name.strip() for name in peers.split(",") if name],
         batches=batches,
         threads=counts or [None],

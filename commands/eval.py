@@ -15,9 +15,11 @@ from emonet_deploy.commands.console import (
 from emonet_deploy.commands.options import (
     Artifacts,
     Device,
+    Engine,
     JsonFile,
     Threads,
     device_of,
+    engine_of,
 )
 
 __all__ = ["evaluate"]
@@ -27,7 +29,7 @@ def evaluate(
     artifact: Annotated[
         Path | None, typer.Argument(help="Artifact; by default that of the options.")
     ] = None,
-    engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
+    engine: Engine = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     nclass: Annotated[
         int | None, typer.Option(help="5 or 8; by default the artifact's, else 8.")
@@ -84,14 +86,16 @@ def evaluate(
         max_drop=max_drop, checkpoint=checkpoint,
     )  # fmt: skip
     made = None
+    backend = engine_of(engine)
     if artifact is None:
-        from emonet_deploy.commands.recipes import engines_of, obtain, source_of
+        from emonet_deploy.commands.recipes import obtain, source_of
 
-        engines = engines_of(engine)
         made = source_of(checkpoint or "original", nclass or 8, say)
-        artifact = obtain(engines[:1], [precision], nclass or 8, made, out, say)[0]
+        ((artifact, backend),) = obtain(
+            [backend or "onnx"], [precision], nclass or 8, made, out, say
+        )
     load = partial(load_session, device=device_of(device), threads=threads)
-    summary = run_eval(artifact, made, nclass, options, load, say, progress_bar)
+    summary = run_eval(artifact, backend, made, nclass, options, load, say, progress_bar)
     print_accuracy(summary)
     environment = describe_environment()
     write_json(json_file, {**summary.to_dict(), "environment": environment})

@@ -18,7 +18,7 @@ from emonet_deploy.emonet_ref.cache import cache_dir
 from emonet_deploy.emonet_ref.contract import PUBLISHED
 from emonet_deploy.emonet_ref.files import sha256_file
 from emonet_deploy.errors import DatasetError, InputError
-from emonet_deploy.runtime.session import Session
+from emonet_deploy.runtime.session import Backend, Session
 
 if TYPE_CHECKING:
     from emonet_deploy.emonet_ref.sources import Checkpoint
@@ -27,7 +27,7 @@ __all__ = ["PROCEDURAL_SAMPLES", "Options", "run_eval"]
 
 PROCEDURAL_SAMPLES: Final = 64
 
-Load = Callable[[Path], Session]
+Load = Callable[[Path, Backend | None], Session]
 Say = Callable[[str], None]
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows a labelled progress bar while it is open."""
@@ -84,6 +84,7 @@ class Options:
 
 def run_eval(
     artifact: Path,
+    backend: Backend | None,
     made: "Checkpoint | None",
     nclass: int | None,
     options: Options,
@@ -95,6 +96,7 @@ def run_eval(
 
     Args:
         artifact: what to run.
+        backend: what shall run it; None tells it by the file.
         made: the checkpoint it was just made from, where that is known.
         nclass: classes it is expected to have; None if it may decide.
         options: on what, and how.
@@ -106,7 +108,7 @@ def run_eval(
         EmonetError: of many kinds; what was predicted by then is kept in ``options.predictions``.
     """
     with ExitStack() as stack:
-        session = stack.enter_context(load(artifact))
+        session = stack.enter_context(load(artifact, backend))
         if nclass not in {None, session.info.nclass}:
             raise InputError(
                 f"{artifact} has {session.info.nclass} classes, not {nclass}; drop --nclass"
@@ -138,7 +140,7 @@ def run_eval(
         other = None
         if options.against is not None:
             path = reference() if options.against == "reference" else Path(options.against)
-            other = stack.enter_context(load(path))
+            other = stack.enter_context(load(path, None))
 
         run = _run(session, dataset, options, bar, kept)
         comparable = options.check or options.shows_published
@@ -172,7 +174,7 @@ def _procedural(
     root = cache_dir() / f"procedural_{nclass}_{sha256_file(checkpoint)[:16]}_{n}"
     if not root.exists():
         say(f"drawing {n} faces, and labels around the reference's outputs; once")
-        with load(checkpoint) as reference, bar("drawing") as progress:
+        with load(checkpoint, None) as reference, bar("drawing") as progress:
             try:
                 make_procedural(root, reference, n, progress=progress)
             except DatasetError:

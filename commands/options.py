@@ -1,21 +1,27 @@
 """Options that several commands share, and how they are read."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emonet_deploy.errors import InputError
 
+if TYPE_CHECKING:
+    from emonet_deploy.runtime.session import Backend
+
 __all__ = [
     "Artifacts",
     "CheckpointName",
     "Device",
+    "Engine",
     "Engines",
     "JsonFile",
     "NClass",
     "Threads",
     "device_of",
+    "engine_of",
+    "engines_of",
     "numbers_of",
 ]
 
@@ -28,7 +34,14 @@ CheckpointName = Annotated[
 ]
 Engines = Annotated[
     str,
-    typer.Option("--engine", "--backend", help="torch, onnx, trt, trt-rtx; several with commas."),
+    typer.Option(
+        "--engine",
+        "--backend",
+        help="torch, onnx, openvino, trt, trt-rtx; several with commas.",
+    ),
+]
+Engine = Annotated[
+    str | None, typer.Option("--engine", "--backend", help="What runs it; by default onnx.")
 ]
 Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
@@ -41,6 +54,41 @@ def device_of(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
     if name not in {"auto", "cpu", "cuda"}:
         raise InputError(f"--device must be auto, cpu or cuda, not {name}")
     return name
+
+
+def engine_of(name: str | None) -> "Backend | None":
+    """Return the engine of that name, or None for none; see ``engines_of`` for what is raised."""
+    if name is None:
+        return None
+    engines = engines_of(name)
+    if len(engines) != 1:
+        raise InputError(f"--engine takes one engine here, not {name!r}")
+    return engines[0]
+
+
+def engines_of(names: str) -> "list[Backend]":
+    """Return the engines a list with commas names, once it is sure that they can run here.
+
+    An empty text names none.
+
+    Raises:
+        InputError: an unknown engine.
+        MissingDependencyError: packages are missing.
+        BackendError: no GPU.
+    """
+    from emonet_deploy.runtime.doctor import require
+    from emonet_deploy.runtime.session import BACKENDS
+
+    engines = []
+    for name in names.split(",") if names else []:
+        known = [backend for backend in BACKENDS if backend == name.strip()]
+        if not known:
+            raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
+        engines += known
+    for engine in engines:
+        if engine not in {"torch", "onnx"}:  # whose packages are told of where they are imported
+            require(engine, "run")
+    return engines
 
 
 def numbers_of(text: str, option: str) -> list[int]:

@@ -13,7 +13,14 @@ from emonet_deploy.commands.console import (
     say,
     write_json,
 )
-from emonet_deploy.commands.options import Device, JsonFile, Threads, device_of
+from emonet_deploy.commands.options import (
+    Device,
+    Engine,
+    JsonFile,
+    Threads,
+    device_of,
+    engine_of,
+)
 
 __all__ = ["parity"]
 
@@ -27,6 +34,7 @@ def parity(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also after each layer of an ONNX model, on 4 faces.")
     ] = False,
+    engine: Engine = None,
     device: Device = "auto",
     threads: Threads = None,
     json_file: JsonFile = None,
@@ -37,7 +45,7 @@ def parity(
     from emonet_deploy.commands.recipes import layer_differences, parity_crops, reference_of
     from emonet_deploy.runtime.session import load_session
 
-    with load_session(artifact, device=device_of(device), threads=threads) as session:
+    with load_session(artifact, engine_of(engine), device_of(device), threads) as session:
         info = session.info
         source = reference_of(info.checkpoint, info.nclass, checkpoint, say)
         with (

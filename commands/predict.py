@@ -11,10 +11,12 @@ from emonet_deploy.commands.options import (
     Artifacts,
     CheckpointName,
     Device,
+    Engine,
     JsonFile,
     NClass,
     Threads,
     device_of,
+    engine_of,
 )
 
 __all__ = ["predict"]
@@ -26,7 +28,7 @@ def predict(
         typer.Argument(help="Pictures, videos, folders, patterns, or - for a list on stdin."),
     ] = None,
     model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None,
-    engine: Annotated[str, typer.Option("--engine", "--backend", help="What runs it.")] = "onnx",
+    engine: Engine = None,
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
     target: Annotated[str, typer.Option(help="What the model is made for: gpu or cpu.")] = "gpu",
     nclass: NClass = 8,
@@ -99,13 +101,16 @@ def predict(
             force=force,
         )
     )
+    backend = engine_of(engine)
     if model is None:
-        from emonet_deploy.commands.recipes import engines_of, obtain, source_of, target_of
+        from emonet_deploy.commands.recipes import obtain, source_of, target_of
 
-        engines, targets = engines_of(engine)[:1], [target_of(target)]
+        targets = [target_of(target)]
         source = source_of(checkpoint, nclass, say)
-        model = obtain(engines, [precision], nclass, source, out, say, targets)[0]
-    with load_session(model, device=device_of(device), threads=threads) as session:
+        ((model, backend),) = obtain(
+            [backend or "onnx"], [precision], nclass, source, out, say, targets
+        )
+    with load_session(model, backend, device_of(device), threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
         code = run_predict(job, session)

@@ -22,9 +22,7 @@ from emonet_deploy.runtime.artifact import (
     artifact_name,
     read_info,
 )
-from emonet_deploy.runtime.doctor import require
-from emonet_deploy.runtime.session import BACKENDS, Backend, load_session
-from emonet_deploy.runtime.tensorrt_library import PACKAGES
+from emonet_deploy.runtime.session import Backend, backends_of, load_session
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.sources import Checkpoint, find_checkpoint
@@ -32,7 +30,6 @@ with needs("export", "read checkpoints"):
 
 __all__ = [
     "calibration_of",
-    "engines_of",
     "export_checked",
     "interface_of",
     "layer_differences",
@@ -40,6 +37,7 @@ __all__ = [
     "parity_crops",
     "precision_of",
     "reference_of",
+    "runnable",
     "source_of",
 ]
 
@@ -161,24 +159,20 @@ def _one_of(choices: Sequence[str], name: str, what: str) -> str:
     return name.strip()
 
 
-def engines_of(names: str) -> list[Backend]:
-    """Return the engines a list with commas names, once it is sure that they can run here.
+def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tuple[Path, Backend]]:
+    """Return each artifact with each of the engines that run it; named none, with its own.
 
     Raises:
-        InputError: an unknown engine.
-        MissingDependencyError: packages are missing.
-        BackendError: no GPU.
+        InputError: none of the engines runs an artifact.
     """
-    engines: list[Backend] = []
-    for name in names.split(","):
-        known = [backend for backend in BACKENDS if backend == name.strip()]
-        if not known:
-            raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
-        engines += known
-    for engine in engines:
-        if engine in PACKAGES:
-            require(engine, "run")
-    return engines
+    pairs = []
+    for path in artifacts:
+        fitting = backends_of(path)
+        wanted = [engine for engine in engines if engine in fitting] if engines else fitting[:1]
+        if not wanted:
+            raise InputError(f"{path} is run by {' or '.join(fitting)}; add that to --engine")
+        pairs += [(path, engine) for engine in wanted]
+    return pairs
 
 
 def obtain(
@@ -189,18 +183,20 @@ def obtain(
     out: Path,
     say: Say,
     targets: Sequence[Target] = ("gpu",),
-) -> list[Path]:
-    """Return the artifacts that engines and precisions name; those that are missing are made.
+) -> list[tuple[Path, Backend]]:
+    """Return the artifacts that engines and precisions name, each with what runs it.
+
+    Those that are missing are made. OpenVINO runs the models for TensorRT.
 
     Raises:
         InputError: an unknown precision.
         ExportError: one could not be made.
     """
-    paths: list[Path] = []
+    found: list[tuple[Path, Backend]] = []
     for engine in engines:
         match engine:
             case "torch":
-                paths.append(source.path)
+                found.append((source.path, engine))
             case "onnx":
                 for precision in map(precision_of, precisions):
                     for target in targets:
@@ -208,8 +204,11 @@ def obtain(
                         if not path.is_file() or read_info(path).checkpoint != source.identity:
                             say(f"no {path} of the checkpoint {source.identity} yet; making it")
                             export_checked(nclass, source, out, say, target, precision)
-                        paths.append(path)
+                        found.append((path, engine))
+            case "openvino":
+                models = obtain(["onnx"], precisions, nclass, source, out, say)
+                found += [(model, engine) for model, _ in models]
             case "trt" | "trt-rtx":
                 models = obtain(["onnx"], precisions, nclass, source, out, say)
-                paths += [fitting_engine(model, engine, say) for model in models]
-    return paths
+                found += [(fitting_engine(model, engine, say), engine) for model, _ in models]
+    return found

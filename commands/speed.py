@@ -14,7 +14,7 @@ from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.files import atomic_write
 from emonet_deploy.emonet_ref.sources import Checkpoint
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.session import Device, load_session
+from emonet_deploy.runtime.session import Backend, Device, load_session
 
 __all__ = ["BenchPlan", "measure", "write_files"]
 
@@ -26,7 +26,7 @@ class BenchPlan:
     Attributes:
         source: the reference's checkpoint.
         nclass: its number of classes.
-        paths: artifacts; the checkpoint itself gives a row of the reference.
+        artifacts: each with what runs it; the checkpoint itself gives a row of the reference.
         peers: other runtimes, of ``benchmarks.peers.PEERS``.
         batches: batch sizes.
         threads: numbers of CPU threads; None is each library's own choice.
@@ -39,7 +39,7 @@ class BenchPlan:
 
     source: Checkpoint
     nclass: int
-    paths: Sequence[Path]
+    artifacts: Sequence[tuple[Path, Backend]]
     peers: Sequence[str]
     batches: Sequence[int]
     threads: Sequence[int | None]
@@ -63,11 +63,11 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
                     reference
                     if path == plan.source.path
                     else stack.enter_context(
-                        load_session(path, None, plan.device, threads, plan.cuda_graph)
+                        load_session(path, engine, plan.device, threads, plan.cuda_graph)
                     ),
                     path,
                 )
-                for path in dict.fromkeys(plan.paths)
+                for path, engine in dict.fromkeys(plan.artifacts)
             ]
             if plan.peers:
                 from emonet_deploy.benchmarks.peers import open_peers
@@ -75,7 +75,7 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
                 if threads is None:
                     raise InputError("--peers needs --threads, so that all have the same number")
                 model = load_checkpoint(plan.source.path, plan.nclass)
-                plain = obtain(["onnx"], ["fp32"], plan.nclass, plan.source, plan.out, say)[0]
+                ((plain, _),) = obtain(["onnx"], ["fp32"], plan.nclass, plan.source, plan.out, say)
                 say(f"converting for {', '.join(plan.peers)}")
                 peers = stack.enter_context(
                     open_peers(plan.peers, model, plain, reference, threads)

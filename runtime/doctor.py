@@ -8,20 +8,20 @@ from typing import Final, Literal
 from emonet_deploy.errors import BackendError, MissingDependencyError
 from emonet_deploy.runtime.cuda import INSTALL_PYCUDA, PYCUDA_NEEDS
 from emonet_deploy.runtime.devices import cuda_device
+from emonet_deploy.runtime.openvino_backend import no_telemetry
 from emonet_deploy.runtime.session import BACKENDS, Backend
-from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES, EngineKind
+from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES
 
 __all__ = ["Examination", "Purpose", "Requirement", "examine", "require", "requirements"]
 
 Purpose = Literal["build", "run"]
 
-_INSTEAD: Final[dict[tuple[EngineKind, Purpose], str]] = {
+_INSTEAD: Final[dict[tuple[Backend, Purpose], str]] = {
     ("trt", "build"): "build with --engine trt-rtx, which needs no GPU, or use the ONNX model "
     "itself with --engine onnx",
-    ("trt", "run"): "use --engine onnx",
     ("trt-rtx", "build"): "use the ONNX model itself with --engine onnx",
-    ("trt-rtx", "run"): "use --engine onnx",
 }
+"""What else to do; for all else, take ONNX Runtime."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement
             return [_package("torch", "torch", "pip install torch")]
         case "onnx":
             return [_package("onnxruntime", "onnxruntime-gpu", "pip install onnxruntime-gpu")]
+        case "openvino":
+            no_telemetry()
+            return [_package("openvino", "openvino", "pip install openvino")]
         case "trt":
             library = _package("tensorrt", "tensorrt-cu13", INSTALL["trt"])
         case "trt-rtx":
@@ -96,21 +99,22 @@ def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement
     return [library, _gpu(), pycuda, graphs]
 
 
-def require(kind: EngineKind, purpose: Purpose) -> None:
-    """Raise unless engines of a kind can be built or run here.
+def require(backend: Backend, purpose: Purpose) -> None:
+    """Raise unless a backend can run artifacts here, or its engines can be built.
 
     Raises:
         MissingDependencyError: packages are missing; the message names all of them, with the
             commands, and what to use instead.
         BackendError: the packages are here, but no GPU, or one of them cannot be loaded.
     """
-    missing = [need for need in requirements(kind, purpose) if not (need.found or need.optional)]
+    missing = [n for n in requirements(backend, purpose) if not (n.found or n.optional)]
     if not missing:
         return
     problem = all(need.problem or need.name == _GPU for need in missing)
+    what = f"engines of the kind {backend}" if backend in PACKAGES else f"models on {backend}"
     raise (BackendError if problem else MissingDependencyError)(
-        f"cannot {purpose} engines of the kind {kind} here: {', '.join(map(_described, missing))}; "
-        f"or {_INSTEAD[kind, purpose]}"
+        f"cannot {purpose} {what} here: {', '.join(map(_described, missing))}; "
+        f"or {_INSTEAD.get((backend, purpose), 'use --engine onnx')}"
     )
 
 

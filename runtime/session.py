@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.artifact import ModelInfo
 
-__all__ = ["BACKENDS", "Array", "Backend", "Device", "Session", "backend_of", "load_session"]
+__all__ = ["BACKENDS", "Array", "Backend", "Device", "Session", "backends_of", "load_session"]
 
 Array = NDArray[Any]
-Backend = Literal["torch", "onnx", "trt", "trt-rtx"]
+Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx"]
 Device = Literal["auto", "cpu", "cuda"]
-BACKENDS: Final[tuple[Backend, ...]] = ("torch", "onnx", "trt", "trt-rtx")
+BACKENDS: Final[tuple[Backend, ...]] = ("torch", "onnx", "openvino", "trt", "trt-rtx")
 
 
 class Session(ABC):
@@ -61,12 +62,16 @@ class Session(ABC):
         limit = self.max_batch or len(images)
         if len(images) <= limit:
             return self._run(images)
-        parts = [self._run(images[i : i + limit]) for i in range(0, len(images), limit)]
+        parts = self._run_each([images[i : i + limit] for i in range(0, len(images), limit)])
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @abstractmethod
     def _run(self, images: Array) -> dict[str, Array]:
         """Run checked images, at most ``max_batch`` of them."""
+
+    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
+        """Run what a larger batch was split into."""
+        return [self._run(images) for images in batches]
 
     def close(self) -> None:
         """Release what the session holds; closing twice is harmless."""
@@ -105,22 +110,23 @@ def check_images(images: object, info: ModelInfo) -> None:
         raise InputError("images hold NaN or infinity; check what produced them")
 
 
-def backend_of(path: str | os.PathLike[str]) -> Backend:
-    """Return the backend that runs a file, told by its ending.
+def backends_of(path: str | os.PathLike[str]) -> tuple[Backend, ...]:
+    """Return the backends that run a file, told by its ending; the first is the default.
 
     Raises:
         InputError: the ending is none of ``.pth``, ``.pt``, ``.onnx``, ``.plan``, ``.engine``.
     """
     match Path(path).suffix.lower():
         case ".pth" | ".pt":
-            return "torch"
+            return ("torch",)
         case ".onnx":
-            return "onnx"
+            return ("onnx", "openvino")
         case ".plan" | ".engine":
             from emonet_deploy.runtime.artifact import read_info
 
             engine = read_info(path).engine
-            return "trt-rtx" if engine is not None and engine.package == "tensorrt_rtx" else "trt"
+            rtx = engine is not None and engine.package == "tensorrt_rtx"
+            return ("trt-rtx",) if rtx else ("trt",)
         case _:
             raise InputError(
                 f"cannot tell what {os.fspath(path)} is; expected a checkpoint (.pth), "
@@ -155,10 +161,12 @@ def load_session(
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
-    fitting = backend_of(path)
-    if backend is not None and backend != fitting:
-        raise InputError(f"{os.fspath(path)} is run by the backend {fitting}, not by {backend}")
-    match fitting:
+    fitting = backends_of(path)
+    if backend is not None and backend not in fitting:
+        raise InputError(
+            f"{os.fspath(path)} is run by the backend {' or '.join(fitting)}, not by {backend}"
+        )
+    match backend or fitting[0]:
         case "torch":
             from emonet_deploy.runtime.torch_backend import TorchSession
 
@@ -167,6 +175,10 @@ def load_session(
             from emonet_deploy.runtime.onnx_backend import OnnxSession
 
             return OnnxSession(path, device, threads)
+        case "openvino":
+            from emonet_deploy.runtime.openvino_backend import OpenVinoSession
+
+            return OpenVinoSession(path, device, threads)
         case "trt":
             from emonet_deploy.runtime.tensorrt_backend import TensorRTSession
 

@@ -110,6 +110,31 @@ def test_bench_writes_the_rows_that_scripts_read(exported, checkpoint, tmp_path)
     assert rows[1]["agreement"] == 1
 
 
+def test_bench_runs_a_model_on_each_engine_named(exported, checkpoint, tmp_path):
+    artifact = str(exported[0] / "emonet_8.fp32.onnx")
+    report = tmp_path / "b.json"
+    result = run.invoke(
+        app,
+        ["bench", artifact, "--engine", "onnx,openvino", "--checkpoint", str(checkpoint),
+         "--seconds", "0.1", "--n", "4", "--json", str(report)],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    rows = json.loads(report.read_text())["rows"]
+    assert [row["backend"] for row in rows] == ["onnx", "openvino"]
+    assert [row["provider"] for row in rows] == ["CPUExecutionProvider", "OpenVINO CPU"]
+    assert [row["agreement"] for row in rows] == [1, 1]
+    assert rows[1]["peak_rss_mb"] > 0
+
+
+def test_parity_runs_on_the_engine_named(exported, checkpoint):
+    artifact = str(exported[0] / "emonet_8.fp32.onnx")
+    arguments = ["parity", artifact, "--checkpoint", str(checkpoint), "--n", "4"]
+    assert run.invoke(app, [*arguments, "--engine", "openvino"]).exit_code == 0
+    assert "run by the backend onnx or openvino, not by torch" in one_line(
+        run.invoke(app, [*arguments, "--engine", "torch"])
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -122,6 +147,9 @@ def test_bench_writes_the_rows_that_scripts_read(exported, checkpoint, tmp_path)
         (["bench", "--batch", "1,b", "--checkpoint", "x"], "--batch takes"),
         (["checkpoint", "verify", "nowhere.pth"], "nowhere.pth"),
         (["parity", "x.onnx", "--device", "tpu"], "auto, cpu or cuda"),
+        (["parity", "x.onnx", "--engine", "onnx,torch"], "--engine takes one"),
+        (["parity", "x.onnx", "--engine", "tflite"], "choose torch, onnx, openvino"),
+        (["bench", "x.onnx", "--engine", "torch"], "x.onnx is run by onnx or openvino"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch):

@@ -18,8 +18,8 @@ def emonet(*arguments):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """A machine without GPU, TensorRT and pycuda."""
-    for name in ("tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
+    """A machine without GPU, TensorRT, pycuda and OpenVINO."""
+    for name in ("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
 
@@ -89,6 +89,18 @@ def test_running_tells_what_is_missing_before_anything_is_made(
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
 
+@pytest.mark.parametrize("command", [("bench",), ("predict", "face.png"), ("eval",)])
+def test_openvino_that_is_missing_is_told_before_anything_is_made(
+    tmp_path, bare, monkeypatch, command
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "face.png").touch()
+    line = error_line(emonet(*command, "--engine", "openvino"))
+    assert "cannot run models on openvino here: openvino is missing: pip install openvino" in line
+    assert line.endswith("use --engine onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
+
+
 def test_build_refuses_what_is_no_engine(tmp_path):
     line = error_line(emonet("build", write_tiny(tmp_path / "m.onnx"), "--engine", "onnx"))
     assert "trt or trt-rtx" in line
@@ -117,6 +129,7 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install pycuda"):
         assert part in missing
         assert part in text
+    assert rows["openvino", "run"]["missing"] == ["openvino is missing: pip install openvino"]
     assert "pip install tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
 
 

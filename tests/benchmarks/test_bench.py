@@ -32,14 +32,14 @@ def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
 
 
 def test_memory_at_batch_1_stays_below_600_mb(onnx8):
-    footprint = measure_footprint(onnx8, 1, 2)
+    footprint = measure_footprint(onnx8, "onnx", 1, 2)
     assert footprint.peak_rss_mb is not None
     assert 100 < footprint.peak_rss_mb < 600
 
 
 def test_a_process_that_fails_is_reported_in_one_line(tmp_path):
     with pytest.raises(BackendError, match="no ONNX model") as caught:
-        measure_footprint(tmp_path / "missing.onnx", 1, None)
+        measure_footprint(tmp_path / "missing.onnx", "onnx", 1, None)
     assert "\n" not in str(caught.value)
 
 

@@ -17,7 +17,7 @@ from emonet_deploy.runtime.session import load_session
 
 def test_each_way_uses_every_core_once():
     assert {way.workers * way.threads for way in ways(4)} == {4}
-    assert ways(1, [1]) == [Way(1, 1, 1)]
+    assert ways(1) == [Way(1, 1, 1)]
     assert {way.processes for way in ways(2)} == {False, True}
 
 

@@ -128,6 +128,15 @@ def test_entropy_clips_where_onnx_runtimes_own_calibrator_does(tail):
     assert ours == pytest.approx(max(-float(low), float(high)), rel=0.25)
 
 
+@pytest.mark.parametrize("zeros", [0, 200_000, 10_000_000])
+def test_the_zeros_of_a_relu_do_not_change_where_entropy_clips(zeros):
+    values = np.abs(np.random.default_rng(0).normal(0, 1, 200_000))
+    counts = np.histogram(values, BINS, (0, values.max()))[0].astype(np.float64)
+    counts[0] += zeros
+    limit = entropy_limit(counts, float(values.max()))
+    assert np.mean(values > limit) < 1e-4
+
+
 def test_entropy_keeps_all_of_what_is_spread_evenly():
     assert entropy_limit(np.ones(BINS), 3.0) == pytest.approx(3.0)
 

@@ -40,6 +40,29 @@ def test_results_are_fresh_arrays_of_the_contract(onnx8):
         np.testing.assert_array_equal(first[name], values)
 
 
+@pytest.mark.parametrize(("threads", "n"), [(1, 3), (2, 5), (4, 3)])
+def test_a_batch_gives_what_its_images_give_alone(onnx8, threads, n):
+    images = np.random.default_rng(0).random((n, 3, 256, 256), np.float32)
+    with load_session(onnx8, device="cpu", threads=threads) as session:
+        together = session.run(images)
+        for i in range(n):
+            for name, values in session.run(images[i : i + 1]).items():
+                np.testing.assert_array_equal(values[0], together[name][i])
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_another_model_under_the_name_is_never_run(tmp_path, change):
+    path = write_tiny(tmp_path / "m.onnx")
+    images = np.random.default_rng(0).random((2, 3, 256, 256), np.float32)
+    with load_session(path, device="cpu", threads=2) as session:
+        path.unlink()
+        if change == "replaced":
+            write_tiny(path, seed=1)
+        session.run(images[:1])
+        with pytest.raises(BackendError, match=r"m\.onnx has changed"):
+            session.run(images)
+
+
 def test_a_foreign_model_is_refused(foreign):
     with pytest.raises(ArtifactError, match="not made by this toolkit"):
         load_session(foreign)

@@ -80,7 +80,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path, name, error, words):
 def test_options_that_make_no_sense_are_refused(onnx8):
     with pytest.raises(InputError, match="threads"):
         load_session(onnx8, threads=0)
-    with pytest.raises(InputError, match="run by the backend onnx"):
+    with pytest.raises(InputError, match="run by the backend onnx or openvino, not"):
         load_session(onnx8, backend="torch")
 
 
