@@ -1,6 +1,7 @@
 """The two kinds of INT8 model: for TensorRT, and for ONNX Runtime on a CPU."""
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from typing import ClassVar, Final, Protocol
 
 import numpy as np
@@ -63,7 +64,7 @@ class _TensorRT:
         self._base = base
 
     def model(self, in_float: Collection[str]) -> onnx.ModelProto:
-        return _copy(self._base)
+        return deepcopy(self._base)
 
     def convolutions(self, graph: Graph, in_float: Collection[str]) -> list[str]:
         return [n.name for n in graph.nodes if n.op_type == "Conv" and n.name not in in_float]
@@ -86,14 +87,14 @@ class _Cpu:
     symmetric: ClassVar[bool] = False
 
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:
-        self._base = _copy(base)
+        self._base = deepcopy(base)
         batchnorm_as_convolution(self._base)
         network = Interpreter(self._base)
         with torch.no_grad():
             self._ranges = channel_ranges(network, images, measured_tensors(Graph(self._base)))
 
     def model(self, in_float: Collection[str]) -> onnx.ModelProto:
-        model = _copy(self._base)
+        model = deepcopy(self._base)
         even_ranges(model, self._ranges, in_float)
         return model
 
@@ -116,9 +117,3 @@ class _Cpu:
 
 
 FLAVOURS: Final[Mapping[Target, type[Flavour]]] = {"gpu": _TensorRT, "cpu": _Cpu}
-
-
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy

@@ -1,5 +1,6 @@
 """From float32 to float16: half the bytes, float32 at both ends and where half is not enough."""
 
+from copy import deepcopy
 from typing import Final
 
 import numpy as np
@@ -44,8 +45,7 @@ def convert_fp16(model: onnx.ModelProto, exact_sums: bool = True) -> onnx.ModelP
     Raises:
         ExportError: a weight lies outside half's range.
     """
-    converted = onnx.ModelProto()
-    converted.CopyFrom(model)
+    converted = deepcopy(model)
     normalize_batchnorm(converted)
     types = _types(converted)
     graph = Graph(converted)

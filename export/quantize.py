@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -104,8 +105,7 @@ def quantize_int8(
         target: what the model is for.
         levels: the largest weight.
     """
-    base = onnx.ModelProto()
-    base.CopyFrom(model)
+    base = deepcopy(model)
     normalize_batchnorm(base)
     merge_pointwise(base)  # no product with the mask is rounded then
     first = torch.cat(chunks(images[:FIRST]))
