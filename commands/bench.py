@@ -8,7 +8,6 @@ import typer
 from emonet_deploy.commands.console import print_table, say, write_json
 from emonet_deploy.commands.options import (
     Artifacts,
-    CheckpointName,
     Device,
     Engines,
     JsonFile,
@@ -34,7 +33,10 @@ def bench(
         str, typer.Option(help="Other runtimes: torch.compile, openvino, mnn, ncnn.")
     ] = "",
     nclass: NClass = 8,
-    checkpoint: CheckpointName = "original",
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="original, standin, standin:SEED or a file; else the artifacts'."),
+    ] = None,
     out: Artifacts = Path("artifacts"),
     device: Device = "auto",
     threads: Annotated[str, typer.Option(help="CPU threads; several with commas.")] = "",
@@ -62,6 +64,7 @@ def bench(
     from emonet_deploy.benchmarks.speed_table import COLUMNS, table
     from emonet_deploy.commands.recipes import (
         obtain,
+        reference_for,
         runnable,
         source_of,
         target_of,
@@ -71,11 +74,13 @@ def bench(
     targets = [target_of(name) for name in target.split(",")]
     engines = engines_of(engine or ("" if artifacts else "torch,onnx"))
     given = runnable(artifacts or [], engines)
-    source = source_of(checkpoint, nclass, say)
+    if artifacts and checkpoint is None:
+        source = reference_for(artifacts, nclass, say)
+    else:
+        source = source_of(checkpoint or "original", nclass, say)
     made = [] if given else obtain(engines, precision.split(","), nclass, source, out, say, targets)
     plan = BenchPlan(
         source=source,
-        nclass=nclass,
         artifacts=given or made,
         peers=[name.strip() for name in peers.split(",") if name],
         batches=batches,

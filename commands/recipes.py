@@ -36,6 +36,7 @@ __all__ = [
     "obtain",
     "parity_crops",
     "precision_of",
+    "reference_for",
     "reference_of",
     "runnable",
     "source_of",
@@ -68,6 +69,24 @@ def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Chec
     if source.identity != identity:
         raise InputError(f"the artifact came from {identity}, not from {source.identity}")
     return source
+
+
+def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
+    """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
+
+    Args:
+        artifacts: at least one.
+        nclass: of a checkpoint among them.
+        say: takes a note for the user.
+
+    Raises:
+        InputError: that origin is a file that is not among them.
+    """
+    for path in artifacts:
+        if "torch" in backends_of(path):
+            return source_of(str(path), nclass, say)
+    info = read_info(artifacts[0])
+    return reference_of(info.checkpoint, info.nclass, None, say)
 
 
 def parity_crops(n: int) -> NDArray[np.uint8]:

@@ -25,7 +25,6 @@ class BenchPlan:
 
     Attributes:
         source: the reference's checkpoint.
-        nclass: its number of classes.
         artifacts: each with what runs it; the checkpoint itself gives a row of the reference.
         peers: other runtimes, of ``benchmarks.peers.PEERS``.
         batches: batch sizes.
@@ -38,7 +37,6 @@ class BenchPlan:
     """
 
     source: Checkpoint
-    nclass: int
     artifacts: Sequence[tuple[Path, Backend]]
     peers: Sequence[str]
     batches: Sequence[int]
@@ -74,8 +72,9 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
 
                 if threads is None:
                     raise InputError("--peers needs --threads, so that all have the same number")
-                model = load_checkpoint(plan.source.path, plan.nclass)
-                ((plain, _),) = obtain(["onnx"], ["fp32"], plan.nclass, plan.source, plan.out, say)
+                model = load_checkpoint(plan.source.path)
+                nclass = reference.info.nclass
+                ((plain, _),) = obtain(["onnx"], ["fp32"], nclass, plan.source, plan.out, say)
                 say(f"converting for {', '.join(plan.peers)}")
                 peers = stack.enter_context(
                     open_peers(plan.peers, model, plain, reference, threads)

@@ -113,6 +113,7 @@ def test_bench_writes_the_rows_that_scripts_read(exported, checkpoint, tmp_path)
 def test_bench_runs_a_model_on_each_engine_named(exported, checkpoint, tmp_path):
     artifact = str(exported[0] / "emonet_8.fp32.onnx")
     report = tmp_path / "b.json"
+    assert "--checkpoint FILE" in one_line(run.invoke(app, ["bench", artifact]))
     result = run.invoke(
         app,
         ["bench", artifact, "--engine", "onnx,openvino", "--checkpoint", str(checkpoint),
@@ -124,6 +125,16 @@ def test_bench_runs_a_model_on_each_engine_named(exported, checkpoint, tmp_path)
     assert [row["provider"] for row in rows] == ["CPUExecutionProvider", "OpenVINO CPU"]
     assert [row["agreement"] for row in rows] == [1, 1]
     assert rows[1]["peak_rss_mb"] > 0
+
+
+def test_bench_measures_against_the_checkpoint_among_the_artifacts(exported, checkpoint):
+    artifact = str(exported[0] / "emonet_8.fp32.onnx")
+    result = run.invoke(app, ["bench", artifact, str(checkpoint), "--seconds", "0.1", "--n", "4"])
+    assert result.exit_code == 0, result.output
+    header, onnx_row, torch_row = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [onnx_row[0], torch_row[0]] == ["onnx", "torch"]
+    assert torch_row[header.index("speed-up")] == "1.00"
+    assert onnx_row[header.index("equal classes")] == "100.0%"
 
 
 def test_parity_runs_on_the_engine_named(exported, checkpoint):
