@@ -73,6 +73,7 @@ def open_peers(
         InputError: an unknown peer.
         MissingDependencyError: a peer is not installed.
         BackendError: a peer cannot convert the model.
+        ArtifactError: OpenVINO cannot.
     """
     for name in names:
         if name not in PEERS:
@@ -128,6 +129,8 @@ def _mnn(plain: Path, threads: int, folder: Path) -> Run:
         *(sys.executable, "-c", convert, "-f", "ONNX", "--bizCode", "emonet"),
         *("--modelFile", str(plain), "--MNNModel", str(path)),
     )
+    if not path.is_file():  # the converter fails in silence
+        raise BackendError("MNN could not convert the model")
     interpreter = MNN.Interpreter(str(path))
     session = interpreter.createSession({"numThread": threads, "precision": "high"})
     given = interpreter.getSessionInput(session, INPUT_NAME)

@@ -51,12 +51,12 @@ class Way:
         return f"{self.workers} {kind} x {self.threads} threads, batch {self.batch}"
 
 
-def ways(cores: int, batch: int = 8) -> list[Way]:
+def ways(cores: int) -> list[Way]:
     """Return the ways that use each core once: all for one run, or one for each of many runs."""
     one = Way(1, cores, 1)
     if cores == 1:
         return [one]
-    return [one, Way(1, cores, batch), Way(cores, 1, 1), Way(cores, 1, 1, processes=True)]
+    return [one, Way(1, cores, 4 * cores), Way(cores, 1, 1), Way(cores, 1, 1, processes=True)]
 
 
 def images_per_second(

@@ -72,7 +72,7 @@ def bench(
 
     batches, counts = numbers_of(batch, "--batch"), numbers_of(threads, "--threads")
     targets = [target_of(name) for name in target.split(",")]
-    engines = engines_of(engine or ("" if artifacts else "torch,onnx"))
+    engines = engines_of(engine or ("" if artifacts else "torch,onnx"), device_of(device))
     given = runnable(artifacts or [], engines)
     if artifacts and checkpoint is None:
         source = reference_for(artifacts, nclass, say)

@@ -86,7 +86,7 @@ def evaluate(
         max_drop=max_drop, checkpoint=checkpoint,
     )  # fmt: skip
     made = None
-    backend = engine_of(engine)
+    backend = engine_of(engine, device_of(device))
     if artifact is None:
         from emonet_deploy.commands.recipes import obtain, source_of
 

@@ -41,7 +41,10 @@ Engines = Annotated[
     ),
 ]
 Engine = Annotated[
-    str | None, typer.Option("--engine", "--backend", help="What runs it; by default onnx.")
+    str | None,
+    typer.Option(
+        "--engine", "--backend", help="What runs it: torch, onnx, openvino, trt, trt-rtx."
+    ),
 ]
 Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
@@ -56,23 +59,23 @@ def device_of(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
     return name
 
 
-def engine_of(name: str | None) -> "Backend | None":
+def engine_of(name: str | None, device: str) -> "Backend | None":
     """Return the engine of that name, or None for none; see ``engines_of`` for what is raised."""
     if name is None:
         return None
-    engines = engines_of(name)
+    engines = engines_of(name, device)
     if len(engines) != 1:
         raise InputError(f"--engine takes one engine here, not {name!r}")
     return engines[0]
 
 
-def engines_of(names: str) -> "list[Backend]":
+def engines_of(names: str, device: str) -> "list[Backend]":
     """Return the engines a list with commas names, once it is sure that they can run here.
 
     An empty text names none.
 
     Raises:
-        InputError: an unknown engine.
+        InputError: an unknown engine, or one that does not run on the device.
         MissingDependencyError: packages are missing.
         BackendError: no GPU.
     """
@@ -85,6 +88,8 @@ def engines_of(names: str) -> "list[Backend]":
         if not known:
             raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
         engines += known
+    if "openvino" in engines and device == "cuda":
+        raise InputError("OpenVINO runs on the CPU; use --device cpu, or --engine onnx")
     for engine in engines:
         if engine not in {"torch", "onnx"}:  # whose packages are told of where they are imported
             require(engine, "run")

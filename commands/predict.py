@@ -101,7 +101,7 @@ def predict(
             force=force,
         )
     )
-    backend = engine_of(engine)
+    backend = engine_of(engine, device_of(device))
     if model is None:
         from emonet_deploy.commands.recipes import obtain, source_of, target_of
 

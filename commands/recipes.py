@@ -182,15 +182,20 @@ def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tupl
     """Return each artifact with each of the engines that run it; named none, with its own.
 
     Raises:
-        InputError: none of the engines runs an artifact.
+        InputError: none of the engines runs an artifact, or an engine runs none of them.
     """
-    pairs = []
+    pairs: list[tuple[Path, Backend]] = []
     for path in artifacts:
         fitting = backends_of(path)
         wanted = [engine for engine in engines if engine in fitting] if engines else fitting[:1]
         if not wanted:
             raise InputError(f"{path} is run by {' or '.join(fitting)}; add that to --engine")
         pairs += [(path, engine) for engine in wanted]
+    idle = [engine for engine in engines if pairs and engine not in {used for _, used in pairs}]
+    if idle:
+        raise InputError(
+            f"none of the artifacts runs on {', '.join(idle)}; drop that from --engine"
+        )
     return pairs
 
 
@@ -205,7 +210,7 @@ def obtain(
 ) -> list[tuple[Path, Backend]]:
     """Return the artifacts that engines and precisions name, each with what runs it.
 
-    Those that are missing are made. OpenVINO runs the models for TensorRT.
+    Those that are missing are made.
 
     Raises:
         InputError: an unknown precision.
@@ -225,7 +230,7 @@ def obtain(
                             export_checked(nclass, source, out, say, target, precision)
                         found.append((path, engine))
             case "openvino":
-                models = obtain(["onnx"], precisions, nclass, source, out, say)
+                models = obtain(["onnx"], precisions, nclass, source, out, say, targets)
                 found += [(model, engine) for model, _ in models]
             case "trt" | "trt-rtx":
                 models = obtain(["onnx"], precisions, nclass, source, out, say)

@@ -185,7 +185,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     path = Path(path)
     if not path.is_file():
         raise ArtifactError(f"no artifact at {path}; `emonet export` makes one")
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return _info_of_onnx(path)
     sidecar = sidecar_path(path)
     try:
@@ -206,7 +206,7 @@ def write_info(path: str | os.PathLike[str], info: ModelInfo) -> None:
     Raises:
         ArtifactError: the file cannot be read or written.
     """
-    if Path(path).suffix != ".onnx":
+    if Path(path).suffix.lower() != ".onnx":
         info = replace(info, sha256=sha256_file(path))
         with atomic_write(sidecar_path(path), ArtifactError) as temporary:
             temporary.write_text(info.to_json() + "\n", encoding="utf-8")
@@ -232,7 +232,7 @@ def _load_onnx(path: Path) -> Any:  # noqa: ANN401 - onnx.ModelProto, imported o
 
     try:
         return onnx.load(path)
-    except (DecodeError, OSError, ValueError) as error:
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ArtifactError(
             f"{path} is damaged or not an ONNX file; make it again with `emonet export`"
         ) from error

@@ -87,7 +87,7 @@ def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement
             return [_package("onnxruntime", "onnxruntime-gpu", "pip install onnxruntime-gpu")]
         case "openvino":
             no_telemetry()
-            return [_package("openvino", "openvino", "pip install openvino")]
+            return [_package("openvino", "openvino", "pip install 'openvino>=2025'")]
         case "trt":
             library = _package("tensorrt", "tensorrt-cu13", INSTALL["trt"])
         case "trt-rtx":

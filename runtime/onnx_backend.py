@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -13,9 +13,9 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.artifact import METADATA_KEY, ModelInfo, parse_info
+from emonet_deploy.runtime.artifact import METADATA_KEY, parse_info
 from emonet_deploy.runtime.devices import cuda_device_count
-from emonet_deploy.runtime.processor import largest_weight, processor
+from emonet_deploy.runtime.processor import require_exact_products
 from emonet_deploy.runtime.session import Array, Backend, Device, Session
 
 __all__ = ["OnnxSession"]
@@ -38,14 +38,16 @@ class OnnxSession(Session):
         path = Path(path)
         if not path.is_file():
             raise ArtifactError(f"no ONNX model at {path}; `emonet export` makes one")
+        path = path.resolve()
         self._path, self._state = path, _state(path)
         self._open_model = partial(_open_model, path, _providers(device))
-        self._session = self._open_model(threads)
+        self._session: ort.InferenceSession | None = self._open_model(threads)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
         info = parse_info(metadata[METADATA_KEY], path)
-        _require_exact_products(info, path)
+        if info.target == "cpu":
+            require_exact_products(info, path)
         provider = self._session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
@@ -65,29 +67,38 @@ class OnnxSession(Session):
         self._single: ort.InferenceSession | None = None
         self._lock = Lock()
 
+    def close(self) -> None:
+        """Release the model; closing twice is harmless."""
+        super().close()
+        self._session = self._single = None
+
     def _run(self, images: Array) -> dict[str, Array]:
         return self._outputs(self._session, images)
 
     def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
         """Run many images on a CPU: threads that each have their own wait for no other."""
-        if len(batches) < self._threads or self._threads == 1:
+        shared = len(batches) - len(batches) % self._threads
+        single = self._single_threaded() if shared and self._threads > 1 else None
+        if single is None:
             return super()._run_each(batches)
-        single = self._single_threaded()
         with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda images: self._outputs(single, images), batches))
+            try:
+                runs = [pool.submit(self._outputs, single, b) for b in batches[:shared]]
+            except RuntimeError:  # Python is ending and starts no more threads
+                return super()._run_each(batches)
+            return [run.result() for run in runs] + super()._run_each(batches[shared:])
 
-    def _single_threaded(self) -> ort.InferenceSession:
-        """Return the model on one thread for each run, loaded when it is first needed."""
+    def _single_threaded(self) -> ort.InferenceSession | None:
+        """Return the model on one thread for each run; None if its file is not there any more."""
         with self._lock:
-            if self._single is None:
-                if _state(self._path) != self._state:
-                    raise BackendError(
-                        f"{self._path} has changed since it was loaded; load it again"
-                    )
-                self._single = self._open_model(1)
+            if self._single is None and self._open and _state(self._path) == self._state:
+                with suppress(ArtifactError):
+                    self._single = self._open_model(1)
             return self._single
 
-    def _outputs(self, session: ort.InferenceSession, images: Array) -> dict[str, Array]:
+    def _outputs(self, session: ort.InferenceSession | None, images: Array) -> dict[str, Array]:
+        if session is None:
+            raise BackendError("this session was closed while it ran; load the artifact again")
         try:
             images = np.ascontiguousarray(images)
             results = session.run(self._names, {self.info.inputs[0].name: images})
@@ -121,18 +132,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _require_exact_products(info: ModelInfo, path: Path) -> None:
-    """Refuse an INT8 model for CPUs whose weights this processor is known to overflow on."""
-    if info.target != "cpu" or info.calibration is None:
-        return
-    _, instructions = processor()
-    if instructions and info.calibration.get("levels", 0) > largest_weight(instructions):
-        raise ArtifactError(
-            f"{path} was made for a processor with VNNI and this one would compute wrong results; "
-            "make it again here with `emonet export --precision int8 --target cpu`"
-        )
 
 
 def _providers(device: Device) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from emonet_deploy.emonet_ref.extras import needs
-from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.errors import ArtifactError, BackendError, MissingDependencyError
 from emonet_deploy.runtime.artifact import read_info
+from emonet_deploy.runtime.processor import require_exact_products
 from emonet_deploy.runtime.session import Array, Backend, Device, Session
 
 __all__ = ["OpenVinoSession", "no_telemetry"]
@@ -30,11 +31,10 @@ class OpenVinoSession(Session):
         """Load a model; see ``load_session`` for the arguments and what is raised."""
         path = Path(path)
         info = read_info(path)
+        require_exact_products(info, path)
         if device == "cuda":
             raise BackendError("OpenVINO runs on the CPU; use --device cpu, or --engine onnx")
-        no_telemetry()
-        with needs("openvino", "run models with OpenVINO"):
-            import openvino
+        openvino = _import_openvino()
         # Without the hint, processors with bfloat16 would compute float32 layers in that.
         options: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -53,17 +53,25 @@ class OpenVinoSession(Session):
                 f"OpenVINO cannot load {path}: {_reason(error)}; use --engine onnx"
             ) from error
         super().__init__(info, provider="OpenVINO CPU", device="cpu", max_batch=1)
-        self._request = compiled.create_infer_request()
+        self._request: Any = compiled.create_infer_request()
         self._lock = Lock()
+
+    def close(self) -> None:
+        """Release the model; closing twice is harmless."""
+        super().close()
+        with self._lock:
+            self._request = None
 
     def _run(self, images: Array) -> dict[str, Array]:
         given = {self.info.inputs[0].name: np.ascontiguousarray(images)}
-        try:
-            with self._lock:  # the request keeps the results
+        with self._lock:  # the request keeps the results
+            if self._request is None:
+                raise BackendError("this session was closed while it ran; load the artifact again")
+            try:
                 results = self._request.infer(given)
                 return {output.name: np.array(results[output.name]) for output in self.info.outputs}
-        except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed: {_reason(error)}") from error
+            except (RuntimeError, KeyError) as error:
+                raise BackendError(f"OpenVINO failed: {_reason(error)}") from error
 
 
 def no_telemetry() -> None:
@@ -72,6 +80,20 @@ def no_telemetry() -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
-def _reason(error: RuntimeError) -> str:
+def _import_openvino() -> Any:  # noqa: ANN401 - a module without types
+    no_telemetry()
+    try:
+        with needs("openvino", "run models with OpenVINO"):
+            import openvino
+    except MissingDependencyError:
+        raise
+    except (ImportError, OSError) as error:
+        raise BackendError(
+            f"OpenVINO is installed but cannot be loaded ({_reason(error)}); use --engine onnx"
+        ) from error
+    return openvino
+
+
+def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

@@ -1,10 +1,13 @@
-"""What processor this machine has, as far as the system tells."""
+"""What processor this machine has, as far as the system tells, and what it multiplies exactly."""
 
 import platform
 from pathlib import Path
 from typing import Final
 
-__all__ = ["largest_weight", "processor"]
+from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.artifact import ModelInfo
+
+__all__ = ["largest_weight", "processor", "require_exact_products"]
 
 _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 """Instructions that sum products of 8 bits in 32: nothing overflows on the way."""
@@ -34,3 +37,18 @@ def largest_weight(instructions: frozenset[str]) -> int:
         instructions: the processor's; none when they are not known.
     """
     return _LARGEST_WITHOUT_VNNI if _VNNI.isdisjoint(instructions) else _LARGEST
+
+
+def require_exact_products(info: ModelInfo, path: Path) -> None:
+    """Refuse an INT8 model whose weights this processor is known to overflow on.
+
+    Raises:
+        ArtifactError: the model has larger weights than ``largest_weight`` allows here.
+    """
+    levels = 0 if info.calibration is None else info.calibration.get("levels", 0)
+    _, instructions = processor()
+    if instructions and levels > largest_weight(instructions):
+        raise ArtifactError(
+            f"{path} was not made for a processor without VNNI and this one would compute wrong "
+            "results; make one here with `emonet export --precision int8 --target cpu`"
+        )

@@ -161,6 +161,7 @@ def test_parity_runs_on_the_engine_named(exported, checkpoint):
         (["parity", "x.onnx", "--engine", "onnx,torch"], "--engine takes one"),
         (["parity", "x.onnx", "--engine", "tflite"], "choose torch, onnx, openvino"),
         (["bench", "x.onnx", "--engine", "torch"], "x.onnx is run by onnx or openvino"),
+        (["bench", "x.onnx", "--engine", "torch,onnx"], "none of the artifacts runs on torch"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words, tmp_path, monkeypatch):

@@ -96,8 +96,20 @@ def test_openvino_that_is_missing_is_told_before_anything_is_made(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
     line = error_line(emonet(*command, "--engine", "openvino"))
-    assert "cannot run models on openvino here: openvino is missing: pip install openvino" in line
+    assert (
+        "cannot run models on openvino here: openvino is missing: pip install 'openvino>=2025'"
+        in line
+    )
     assert line.endswith("use --engine onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
+
+
+@pytest.mark.parametrize("command", [("bench",), ("predict", "face.png"), ("eval",)])
+def test_openvino_on_cuda_is_refused_before_anything_is_made(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "face.png").touch()
+    line = error_line(emonet(*command, "--engine", "openvino", "--device", "cuda"))
+    assert "OpenVINO runs on the CPU" in line
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
 
@@ -129,7 +141,9 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install pycuda"):
         assert part in missing
         assert part in text
-    assert rows["openvino", "run"]["missing"] == ["openvino is missing: pip install openvino"]
+    assert rows["openvino", "run"]["missing"] == [
+        "openvino is missing: pip install 'openvino>=2025'"
+    ]
     assert "pip install tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
 
 

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +9,7 @@ from onnx import helper
 from tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime import onnx_backend
+from emonet_deploy.runtime import processor
 from emonet_deploy.runtime.artifact import read_info, write_info
 from emonet_deploy.runtime.devices import cuda_device_count
 from emonet_deploy.runtime.session import load_session
@@ -54,13 +56,29 @@ def test_a_batch_gives_what_its_images_give_alone(onnx8, threads, n):
 def test_another_model_under_the_name_is_never_run(tmp_path, change):
     path = write_tiny(tmp_path / "m.onnx")
     images = np.random.default_rng(0).random((2, 3, 256, 256), np.float32)
+    with load_session(path, device="cpu", threads=1) as session:
+        expected = session.run(images)
     with load_session(path, device="cpu", threads=2) as session:
         path.unlink()
         if change == "replaced":
             write_tiny(path, seed=1)
-        session.run(images[:1])
-        with pytest.raises(BackendError, match=r"m\.onnx has changed"):
-            session.run(images)
+        found = session.run(images)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
+def test_a_thread_that_outlives_the_program_still_gets_its_batch(tmp_path):
+    code = f"""
+import threading, time, numpy as np
+from emonet_deploy.runtime.session import load_session
+session = load_session({str(write_tiny(tmp_path / "m.onnx"))!r}, device="cpu", threads=2)
+def work():
+    threading.main_thread().join()
+    print(len(session.run(np.zeros((4, 3, 256, 256), np.float32))["valence"]))
+threading.Thread(target=work).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "4", done.stderr
 
 
 def test_a_foreign_model_is_refused(foreign):
@@ -103,7 +121,7 @@ def test_int8_weights_that_overflow_on_this_processor_are_refused(
 ):
     path = write_tiny(tmp_path / "m.onnx", "int8", target="cpu")
     write_info(path, replace(read_info(path), calibration={"levels": levels}))
-    monkeypatch.setattr(onnx_backend, "processor", lambda: ("CPU", frozenset(instructions)))
+    monkeypatch.setattr(processor, "processor", lambda: ("CPU", frozenset(instructions)))
     if runs:
         load_session(path, device="cpu").close()
         return

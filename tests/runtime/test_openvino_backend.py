@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,6 +9,8 @@ import pytest
 from tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
+from emonet_deploy.runtime import processor
+from emonet_deploy.runtime.artifact import read_info, write_info
 from emonet_deploy.runtime.openvino_backend import OpenVinoSession
 from emonet_deploy.runtime.session import backends_of, load_session
 
@@ -69,6 +72,38 @@ def test_several_threads_may_use_one_session(tmp_path):
             np.testing.assert_array_equal(values, alone[i % 8][name])
 
 
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+def test_int8_weights_that_overflow_on_this_processor_are_refused(tmp_path, monkeypatch, target):
+    path = write_tiny(tmp_path / "m.onnx", "int8", target=target)
+    write_info(path, replace(read_info(path), calibration={"levels": 127}))
+    load_session(path, "openvino").close()
+    monkeypatch.setattr(processor, "processor", lambda: ("CPU", frozenset({"avx2"})))
+    with pytest.raises(ArtifactError, match=r"VNNI.*--target cpu"):
+        load_session(path, "openvino")
+
+
+def test_a_closed_session_holds_nothing_and_says_so(tmp_path):
+    session = load_session(write_tiny(tmp_path / "m.onnx"), "openvino")
+    images = images_for(session, 1)
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run(images)
+    with pytest.raises(BackendError, match="closed"):
+        session._run(images)
+
+
+def test_a_model_without_an_output_is_one_line(tmp_path):
+    path = write_tiny(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.graph.output.pop()
+    onnx.save(model, path)
+    with load_session(path, "openvino") as session:
+        images = images_for(session, 1)
+        with pytest.raises(BackendError, match="OpenVINO failed"):
+            session.run(images)
+
+
 def test_there_is_no_cuda_on_openvino(tmp_path):
     path = write_tiny(tmp_path / "m.onnx")
     with pytest.raises(BackendError, match="--engine onnx"):
@@ -93,6 +128,12 @@ def test_a_model_openvino_does_not_know_leads_to_the_other_engine(tmp_path):
     with pytest.raises(ArtifactError, match=r"OpenVINO cannot load .* use --engine onnx") as caught:
         load_session(path, "openvino")
     assert "\n" not in str(caught.value)
+
+
+def test_an_ending_in_capitals_is_the_same(tmp_path):
+    path = write_tiny(tmp_path / "M.ONNX")
+    with load_session(path, "openvino") as session:
+        assert session.info == read_info(path)
 
 
 def test_an_onnx_model_has_two_backends_and_a_checkpoint_one(tmp_path):
