@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ import onnxruntime as ort
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.artifact import METADATA_KEY, parse_info
 from emonet_deploy.runtime.devices import cuda_device_count
-from emonet_deploy.runtime.processor import require_exact_products
+from emonet_deploy.runtime.processor import require_exact_products, usable_processors
 from emonet_deploy.runtime.session import Array, Backend, Device, Session
+from emonet_deploy.runtime.share import share_out
 
 __all__ = ["OnnxSession"]
 
@@ -63,7 +63,7 @@ class OnnxSession(Session):
             max_batch=None if cuda else 1,
         )
         self._names = [output.name for output in info.outputs]
-        self._threads = threads or _cores()
+        self._threads = threads or usable_processors()
         self._single: ort.InferenceSession | None = None
         self._lock = Lock()
 
@@ -76,17 +76,10 @@ class OnnxSession(Session):
         return self._outputs(self._session, images)
 
     def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
-        """Run many images on a CPU: threads that each have their own wait for no other."""
-        shared = len(batches) - len(batches) % self._threads
-        single = self._single_threaded() if shared and self._threads > 1 else None
+        single = self._single_threaded() if len(batches) >= self._threads > 1 else None
         if single is None:
             return super()._run_each(batches)
-        with ThreadPoolExecutor(self._threads) as pool:
-            try:
-                runs = [pool.submit(self._outputs, single, b) for b in batches[:shared]]
-            except RuntimeError:  # Python is ending and starts no more threads
-                return super()._run_each(batches)
-            return [run.result() for run in runs] + super()._run_each(batches[shared:])
+        return share_out(batches, self._threads, partial(self._outputs, single), self._run)
 
     def _single_threaded(self) -> ort.InferenceSession | None:
         """Return the model on one thread for each run; None if its file is not there any more."""
@@ -125,13 +118,6 @@ def _state(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return about.st_mtime_ns, about.st_size
-
-
-def _cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _providers(device: Device) -> list[str]:

@@ -1,5 +1,6 @@
 """What processor this machine has, as far as the system tells, and what it multiplies exactly."""
 
+import os
 import platform
 from pathlib import Path
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.artifact import ModelInfo
 
-__all__ = ["largest_weight", "processor", "require_exact_products"]
+__all__ = ["largest_weight", "processor", "require_exact_products", "usable_processors"]
 
 _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 """Instructions that sum products of 8 bits in 32: nothing overflows on the way."""
@@ -52,3 +53,10 @@ def require_exact_products(info: ModelInfo, path: Path) -> None:
             f"{path} was not made for a processor without VNNI and this one would compute wrong "
             "results; make one here with `emonet export --precision int8 --target cpu`"
         )
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
