@@ -24,6 +24,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "ParityError",
+    "one_line",
 ]
 
 
@@ -61,3 +62,8 @@ class ParityError(ExportError):
 
 class BackendError(EmonetError, RuntimeError):
     """A backend is not available, or failed while it ran."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

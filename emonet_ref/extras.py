@@ -1,11 +1,13 @@
 """Optional packages: what to type when one is missing."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from emonet_deploy.errors import MissingDependencyError
+from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 
-__all__ = ["needs"]
+__all__ = ["import_package", "needs"]
 
 
 @contextmanager
@@ -22,8 +24,34 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        package = (error.name or "a package").partition(".")[0]
-        raise MissingDependencyError(
-            f"{package} is not installed and is needed to {purpose}; "
-            f"pip install 'emonet-deploy[{extra}]'"
+        raise _missing(error, purpose, f"pip install 'emonet-deploy[{extra}]'") from error
+
+
+def import_package(module: str, purpose: str, install: str) -> Any:  # noqa: ANN401 - a module
+    """Import what runs artifacts, and may be missing or be there without what it needs itself.
+
+    Args:
+        module: its name.
+        purpose: completes "is needed to ...".
+        install: the command that installs it.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+        BackendError: it is installed but cannot be loaded.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise _missing(error, purpose, install) from error
+    except (ImportError, OSError, RuntimeError) as error:
+        raise BackendError(
+            f"{module.partition('.')[0]} is installed but cannot be loaded ({one_line(error)}); "
+            f"install it again: {install}"
         ) from error
+
+
+def _missing(error: ModuleNotFoundError, purpose: str, install: str) -> MissingDependencyError:
+    package = (error.name or "a package").partition(".")[0]
+    return MissingDependencyError(
+        f"{package} is not installed and is needed to {purpose}; {install}"
+    )

@@ -10,7 +10,7 @@ from typing import Final
 
 from emonet_deploy.emonet_ref.cache import cache_dir
 from emonet_deploy.emonet_ref.files import atomic_write
-from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError
+from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
 from emonet_deploy.export.build_options import BuildOptions, engine_name
 from emonet_deploy.export.layers import Layer, convolutions, layers_from_dump, layers_from_json
 from emonet_deploy.export.tensorrt_builder import Progress, build_plan
@@ -180,8 +180,7 @@ def _translated() -> Iterator[None]:
     except EmonetError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ExportError(f"TensorRT failed: {reason}") from error
+        raise ExportError(f"TensorRT failed: {one_line(error)}") from error
 
 
 def _write(path: Path, plan: bytes, info: ModelInfo) -> None:

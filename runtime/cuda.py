@@ -1,6 +1,5 @@
 """A GPU through pycuda: the primary context, and memory that is released in it."""
 
-import importlib
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +9,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emonet_deploy.errors import BackendError, MissingDependencyError
+from emonet_deploy.emonet_ref.extras import import_package
+from emonet_deploy.errors import BackendError
 
 __all__ = ["INSTALL_PYCUDA", "PYCUDA_NEEDS", "Buffer", "Gpu", "open_gpu"]
 
 INSTALL_PYCUDA: Final = "pip install pycuda"
-PYCUDA_NEEDS: Final = "which compiles it: the CUDA toolkit and a C++ compiler must be there"
+PYCUDA_NEEDS: Final = "which needs the NVIDIA driver, the CUDA toolkit and a C++ compiler"
 
 Driver: TypeAlias = Any
 """The module ``pycuda.driver``, or an object of it: it has no type stubs."""
@@ -81,17 +81,7 @@ def open_gpu() -> Gpu:
         MissingDependencyError: pycuda is not installed.
         BackendError: pycuda cannot be loaded, or CUDA finds no device.
     """
-    try:
-        driver = importlib.import_module("pycuda.driver")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"engines run through pycuda, which is not installed: {INSTALL_PYCUDA} ({PYCUDA_NEEDS})"
-        ) from error
-    except (ImportError, OSError) as error:
-        raise BackendError(
-            f"pycuda is installed but cannot be loaded ({error}); install the NVIDIA driver, "
-            f"or install pycuda again: {INSTALL_PYCUDA}"
-        ) from error
+    driver = import_package("pycuda.driver", "run engines", f"{INSTALL_PYCUDA} ({PYCUDA_NEEDS})")
     try:
         return Gpu(driver)
     except driver.Error as error:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
-from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.errors import ArtifactError, BackendError, one_line
 from emonet_deploy.runtime.artifact import EngineInfo, ModelInfo
 from emonet_deploy.runtime.cuda import Buffer, Gpu
 from emonet_deploy.runtime.cuda_graph import CudaGraph, capture
@@ -207,8 +207,7 @@ class EngineRunner:
                 self._graph = capture(self._execute_plainly, int(self._stream.handle))
             except Exception as error:  # of cuda-bindings, of a driver that is too old ...
                 self._graph_wanted = False
-                reason = " ".join(str(error).split())
-                warnings.warn(f"running without a CUDA graph: {reason}", stacklevel=2)
+                warnings.warn(f"running without a CUDA graph: {one_line(error)}", stacklevel=2)
         if self._graph is not None:
             self._graph.launch(int(self._stream.handle))
         else:

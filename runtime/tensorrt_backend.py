@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import ClassVar
 
-from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError
+from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError, one_line
 from emonet_deploy.runtime.artifact import read_info
 from emonet_deploy.runtime.cuda import open_gpu
 from emonet_deploy.runtime.devices import cuda_device
@@ -123,5 +123,4 @@ def _translated(what: str, then: str) -> Iterator[None]:
     except EmonetError as error:
         raise BackendError(f"{what}: {error}") from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BackendError(f"{what}: {reason}; {then}") from error
+        raise BackendError(f"{what}: {one_line(error)}; {then}") from error

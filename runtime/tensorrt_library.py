@@ -1,11 +1,11 @@
 """TensorRT and TensorRT-RTX: the package, its one logger, its failures in one line."""
 
-import importlib
 from collections import deque
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from emonet_deploy.errors import BackendError, EmonetError, MissingDependencyError
+from emonet_deploy.emonet_ref.extras import import_package
+from emonet_deploy.errors import BackendError, EmonetError
 
 __all__ = [
     "INSTALL",
@@ -41,18 +41,7 @@ def import_tensorrt(kind: EngineKind) -> Library:
         MissingDependencyError: it is not installed; the message has the command.
         BackendError: it is installed but cannot be loaded.
     """
-    package = PACKAGES[kind]
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"engines of the kind {kind} need the package {package}: {INSTALL[kind]}"
-        ) from error
-    except (ImportError, OSError, RuntimeError) as error:
-        raise BackendError(
-            f"the package {package} is installed but cannot be loaded ({_one_line(str(error))}); "
-            f"install it again: {INSTALL[kind]}"
-        ) from error
+    return import_package(PACKAGES[kind], f"use engines of the kind {kind}", INSTALL[kind])
 
 
 @cache
@@ -104,9 +93,5 @@ def complaints(trt: Library) -> str:
     """Return the errors a package has logged since the last call, as one line."""
     errors = logger_of(trt).errors
     taken = [errors.popleft() for _ in range(len(errors))]
-    unique = list(dict.fromkeys(_one_line(message) for message in taken))
+    unique = list(dict.fromkeys(" ".join(message.split()) for message in taken))
     return "; ".join(unique) or "it gave no reason"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
