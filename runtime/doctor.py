@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final, Literal
 
-from emonet_deploy.errors import BackendError, MissingDependencyError
+from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 from emonet_deploy.runtime.cuda import INSTALL_PYCUDA, PYCUDA_NEEDS
 from emonet_deploy.runtime.devices import cuda_device
-from emonet_deploy.runtime.openvino_backend import no_telemetry
+from emonet_deploy.runtime.openvino_backend import INSTALL_OPENVINO, no_telemetry
 from emonet_deploy.runtime.session import BACKENDS, Backend
 from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES
 
@@ -87,7 +87,7 @@ def requirements(backend: Backend, purpose: Purpose = "run") -> list[Requirement
             return [_package("onnxruntime", "onnxruntime-gpu", "pip install onnxruntime-gpu")]
         case "openvino":
             no_telemetry()
-            return [_package("openvino", "openvino", "pip install 'openvino>=2025'")]
+            return [_package("openvino", "openvino", INSTALL_OPENVINO)]
         case "trt":
             library = _package("tensorrt", "tensorrt-cu13", INSTALL["trt"])
         case "trt-rtx":
@@ -135,7 +135,7 @@ def _package(module: str, package: str, remedy: str, *, optional: bool = False) 
     except ModuleNotFoundError:
         pass
     except Exception as error:  # a library that is missing, a driver that is too old ...
-        problem = " ".join(str(error).split()) or type(error).__name__
+        problem = one_line(error)
     return Requirement(package, found, remedy, problem, optional)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -14,16 +13,16 @@ import onnxruntime as ort
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.artifact import METADATA_KEY, parse_info
 from emonet_deploy.runtime.devices import cuda_device_count
-from emonet_deploy.runtime.processor import require_exact_products, usable_processors
-from emonet_deploy.runtime.session import Array, Backend, Device, Session
-from emonet_deploy.runtime.share import share_out
+from emonet_deploy.runtime.processor import require_exact_products
+from emonet_deploy.runtime.session import Array, Backend, Device
+from emonet_deploy.runtime.share import SharingSession
 
 __all__ = ["OnnxSession"]
 
 _QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
 
 
-class OnnxSession(Session):
+class OnnxSession(SharingSession[ort.InferenceSession]):
     """An ONNX model of this toolkit on ONNX Runtime."""
 
     backend: ClassVar[Backend] = "onnx"
@@ -41,60 +40,37 @@ class OnnxSession(Session):
         path = path.resolve()
         self._path, self._state = path, _state(path)
         self._open_model = partial(_open_model, path, _providers(device))
-        self._session: ort.InferenceSession | None = self._open_model(threads)
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        session = self._open_model(threads)
+        metadata = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
         info = parse_info(metadata[METADATA_KEY], path)
         if info.target == "cpu":
             require_exact_products(info, path)
-        provider = self._session.get_providers()[0]
+        provider = session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
                 "ONNX Runtime could not start CUDA and would have used the CPU; "
                 "`emonet doctor` says what is missing"
             )
-        cuda = provider.startswith("CUDA")
-        super().__init__(
-            info,
-            provider=provider,
-            device="cuda" if cuda else "cpu",
-            # On a CPU a single image stays in the caches.
-            max_batch=None if cuda else 1,
-        )
         self._names = [output.name for output in info.outputs]
-        self._threads = threads or usable_processors()
-        self._single: ort.InferenceSession | None = None
-        self._lock = Lock()
+        if provider.startswith("CUDA"):
+            where, most = "cuda", None
+        else:
+            where, most = "cpu", 1
+        super().__init__(info, session, threads, provider=provider, device=where, max_batch=most)
 
-    def close(self) -> None:
-        """Release the model; closing twice is harmless."""
-        super().close()
-        self._session = self._single = None
+    def _open_for_each(self, threads: int) -> ort.InferenceSession | None:
+        # The file that was loaded may not be there any more.
+        if _state(self._path) == self._state:
+            with suppress(ArtifactError):
+                return self._open_model(1)
+        return None
 
-    def _run(self, images: Array) -> dict[str, Array]:
-        return self._outputs(self._session, images)
-
-    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
-        single = self._single_threaded() if len(batches) >= self._threads > 1 else None
-        if single is None:
-            return super()._run_each(batches)
-        return share_out(batches, self._threads, partial(self._outputs, single), self._run)
-
-    def _single_threaded(self) -> ort.InferenceSession | None:
-        """Return the model on one thread for each run; None if its file is not there any more."""
-        with self._lock:
-            if self._single is None and self._open and _state(self._path) == self._state:
-                with suppress(ArtifactError):
-                    self._single = self._open_model(1)
-            return self._single
-
-    def _outputs(self, session: ort.InferenceSession | None, images: Array) -> dict[str, Array]:
-        if session is None:
-            raise BackendError("this session was closed while it ran; load the artifact again")
+    def _outputs(self, model: ort.InferenceSession, images: Array) -> dict[str, Array]:
         try:
             images = np.ascontiguousarray(images)
-            results = session.run(self._names, {self.info.inputs[0].name: images})
+            results = model.run(self._names, {self.info.inputs[0].name: images})
         except Exception as error:  # ONNX Runtime's exceptions share no base
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, results, strict=True))

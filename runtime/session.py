@@ -149,9 +149,9 @@ def load_session(
         device: ``cuda`` or ``cpu`` is binding: an error when it is not there, never a silent
             fallback. ``auto`` takes CUDA where it works and the CPU elsewhere;
             ``Session.device`` tells which.
-        threads: CPU threads for one run; by default the library's own choice. On ONNX Runtime a
-            batch of as many images or more is shared out among so many threads, by default one
-            for each processor.
+        threads: CPU threads for one run; by default the library's own choice. On ONNX Runtime and
+            OpenVINO a batch of as many images or more is shared out among so many threads, by
+            default one for each processor.
         graph: run an engine as a CUDA graph where that works; nothing to the other backends.
 
     Raises:

@@ -1,13 +1,79 @@
 """Many images on the threads of a CPU: each thread with images of its own waits for no other."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from threading import Lock
+from typing import Generic, TypeVar
 
-__all__ = ["share_out"]
+from emonet_deploy.errors import BackendError
+from emonet_deploy.runtime.artifact import ModelInfo
+from emonet_deploy.runtime.processor import usable_processors
+from emonet_deploy.runtime.session import Array, Session
 
+__all__ = ["SharingSession"]
+
+M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class SharingSession(Session, Generic[M]):
+    """A session that opens its model once for all threads and, when a batch is large enough, again.
+
+    On a CPU a single image stays in the caches, so that a batch is split into images. One alone is
+    run by all threads together; as many as there are threads are run by each thread on its own.
+    ``M`` is a model as the backend's library has it.
+    """
+
+    def __init__(
+        self,
+        info: ModelInfo,
+        model: M,
+        threads: int | None,
+        *,
+        provider: str,
+        device: str = "cpu",
+        max_batch: int | None = 1,
+    ) -> None:
+        super().__init__(info, provider=provider, device=device, max_batch=max_batch)
+        self._threads = threads or usable_processors()
+        self._together: M | None = model
+        self._alone: M | None = None
+        self._lock = Lock()
+
+    @abstractmethod
+    def _outputs(self, model: M, images: Array) -> dict[str, Array]:
+        """Run checked images on one of the two; called from several threads."""
+
+    @abstractmethod
+    def _open_for_each(self, threads: int) -> M | None:
+        """Open the model so that as many threads can run an image each; None if it cannot be."""
+
+    def close(self) -> None:
+        """Release the model; closing twice is harmless."""
+        with self._lock:
+            super().close()
+            self._together = self._alone = None
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        model = self._together
+        if model is None:
+            raise BackendError("this session was closed while it ran; load the artifact again")
+        return self._outputs(model, images)
+
+    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
+        alone = self._opened_for_each() if len(batches) >= self._threads > 1 else None
+        if alone is None:
+            return super()._run_each(batches)
+        return share_out(batches, self._threads, partial(self._outputs, alone), self._run)
+
+    def _opened_for_each(self) -> M | None:
+        with self._lock:
+            if self._alone is None and self._open:
+                self._alone = self._open_for_each(self._threads)
+            return self._alone
 
 
 def share_out(

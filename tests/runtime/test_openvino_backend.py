@@ -64,7 +64,7 @@ def test_emonet_is_the_same_network(onnx8):
 def test_an_int8_model_for_tensorrt_computes_in_int8(tmp_path):
     path = write_tiny(tmp_path / "m.onnx", "int8")
     with OpenVinoSession(path) as session:
-        ran = session._one.get().get_compiled_model().get_runtime_model().get_ops()
+        ran = session._together.get().get_compiled_model().get_runtime_model().get_ops()
     about = [op.get_rt_info() for op in ran]
     kinds = [i["runtimePrecision"] for i in about if i["layerType"] == "Convolution"]
     assert len(kinds) == 2
