@@ -72,20 +72,21 @@ def bench(
 
     batches, counts = numbers_of(batch, "--batch"), numbers_of(threads, "--threads")
     targets = [target_of(name) for name in target.split(",")]
-    engines = engines_of(engine or ("" if artifacts else "torch,onnx"), device_of(device))
-    given = runnable(artifacts or [], engines)
+    where = device_of(device)
+    engines = engines_of(engine or ("" if artifacts else "torch,onnx"), where)
+    given = runnable(artifacts, engines) if artifacts else []
     if artifacts and checkpoint is None:
         source = reference_for(artifacts, nclass, say)
     else:
         source = source_of(checkpoint or "original", nclass, say)
-    made = [] if given else obtain(engines, precision.split(","), nclass, source, out, say, targets)
+    precisions = precision.split(",")
     plan = BenchPlan(
         source=source,
-        artifacts=given or made,
+        artifacts=given or obtain(engines, precisions, nclass, source, out, say, targets),
         peers=[name.strip() for name in peers.split(",") if name],
         batches=batches,
         threads=counts or [None],
-        device=device_of(device),
+        device=where,
         cuda_graph=cuda_graph,
         seconds=seconds,
         faces=faces,

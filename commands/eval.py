@@ -86,7 +86,8 @@ def evaluate(
         max_drop=max_drop, checkpoint=checkpoint,
     )  # fmt: skip
     made = None
-    backend = engine_of(engine, device_of(device))
+    where = device_of(device)
+    backend = engine_of(engine, where)
     if artifact is None:
         from emonet_deploy.commands.recipes import obtain, source_of
 
@@ -94,7 +95,7 @@ def evaluate(
         ((artifact, backend),) = obtain(
             [backend or "onnx"], [precision], nclass or 8, made, out, say
         )
-    load = partial(load_session, device=device_of(device), threads=threads)
+    load = partial(load_session, device=where, threads=threads)
     summary = run_eval(artifact, backend, made, nclass, options, load, say, progress_bar)
     print_accuracy(summary)
     environment = describe_environment()

@@ -1,7 +1,7 @@
 """Options that several commands share, and how they are read."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -9,6 +9,7 @@ from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.session import Backend
+    from emonet_deploy.runtime.session import Device as DeviceName
 
 __all__ = [
     "Artifacts",
@@ -52,14 +53,14 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads of one run.", min=1)]
 
 
-def device_of(name: str) -> Any:  # noqa: ANN401 - a Literal, checked here
+def device_of(name: str) -> "DeviceName":
     """Return a device's name once it is sure that it is one."""
     if name not in {"auto", "cpu", "cuda"}:
         raise InputError(f"--device must be auto, cpu or cuda, not {name}")
-    return name
+    return cast("DeviceName", name)
 
 
-def engine_of(name: str | None, device: str) -> "Backend | None":
+def engine_of(name: str | None, device: "DeviceName") -> "Backend | None":
     """Return the engine of that name, or None for none; see ``engines_of`` for what is raised."""
     if name is None:
         return None
@@ -69,17 +70,18 @@ def engine_of(name: str | None, device: str) -> "Backend | None":
     return engines[0]
 
 
-def engines_of(names: str, device: str) -> "list[Backend]":
+def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
     """Return the engines a list with commas names, once it is sure that they can run here.
 
     An empty text names none.
 
     Raises:
-        InputError: an unknown engine, or one that does not run on the device.
+        InputError: an unknown engine.
         MissingDependencyError: packages are missing.
-        BackendError: no GPU.
+        BackendError: no GPU, or an engine that does not run on the device.
     """
     from emonet_deploy.runtime.doctor import require
+    from emonet_deploy.runtime.openvino_backend import require_cpu
     from emonet_deploy.runtime.session import BACKENDS
 
     engines = []
@@ -88,8 +90,8 @@ def engines_of(names: str, device: str) -> "list[Backend]":
         if not known:
             raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
         engines += known
-    if "openvino" in engines and device == "cuda":
-        raise InputError("OpenVINO runs on the CPU; use --device cpu, or --engine onnx")
+    if "openvino" in engines:
+        require_cpu(device)
     for engine in engines:
         if engine not in {"torch", "onnx"}:  # whose packages are told of where they are imported
             require(engine, "run")

@@ -45,7 +45,8 @@ def parity(
     from emonet_deploy.commands.recipes import layer_differences, parity_crops, reference_of
     from emonet_deploy.runtime.session import load_session
 
-    with load_session(artifact, engine_of(engine, device), device_of(device), threads) as session:
+    where = device_of(device)
+    with load_session(artifact, engine_of(engine, where), where, threads) as session:
         info = session.info
         source = reference_of(info.checkpoint, info.nclass, checkpoint, say)
         with (

@@ -101,7 +101,8 @@ def predict(
             force=force,
         )
     )
-    backend = engine_of(engine, device_of(device))
+    where = device_of(device)
+    backend = engine_of(engine, where)
     if model is None:
         from emonet_deploy.commands.recipes import obtain, source_of, target_of
 
@@ -110,7 +111,7 @@ def predict(
         ((model, backend),) = obtain(
             [backend or "onnx"], [precision], nclass, source, out, say, targets
         )
-    with load_session(model, backend, device_of(device), threads) as session:
+    with load_session(model, backend, where, threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
         code = run_predict(job, session)

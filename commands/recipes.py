@@ -191,7 +191,7 @@ def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tupl
         if not wanted:
             raise InputError(f"{path} is run by {' or '.join(fitting)}; add that to --engine")
         pairs += [(path, engine) for engine in wanted]
-    idle = [engine for engine in engines if pairs and engine not in {used for _, used in pairs}]
+    idle = [engine for engine in engines if engine not in {used for _, used in pairs}]
     if idle:
         raise InputError(
             f"none of the artifacts runs on {', '.join(idle)}; drop that from --engine"
