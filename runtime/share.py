@@ -41,6 +41,7 @@ class SharingSession(Session, Generic[M]):
         self._threads = threads or usable_processors()
         self._together: M | None = model
         self._alone: M | None = None
+        self._may_share = self._threads > 1
         self._lock = Lock()
 
     @abstractmethod
@@ -64,15 +65,16 @@ class SharingSession(Session, Generic[M]):
         return self._outputs(model, images)
 
     def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
-        alone = self._opened_for_each() if len(batches) >= self._threads > 1 else None
+        alone = self._opened_for_each() if len(batches) >= self._threads else None
         if alone is None:
             return super()._run_each(batches)
         return share_out(batches, self._threads, partial(self._outputs, alone), self._run)
 
     def _opened_for_each(self) -> M | None:
         with self._lock:
-            if self._alone is None and self._open:
+            if self._alone is None and self._may_share and self._open:
                 self._alone = self._open_for_each(self._threads)
+                self._may_share = self._alone is not None  # what failed once is not tried again
             return self._alone
 
 
