@@ -17,6 +17,7 @@ from emonet_deploy.export.interpreter import Interpreter
 from emonet_deploy.export.precision import convert_fp16
 from emonet_deploy.export.qdq import insert_qdq
 from emonet_deploy.export.qdq_cpu import convolutions_in_int8, insert_uint8, stored_tensors
+from emonet_deploy.export.rounding import ANY_SUM, SUM_IN_16_BITS
 from emonet_deploy.export.steps import QuantizedConv, Steps
 from emonet_deploy.export.winograd import apply_winograd
 from emonet_deploy.runtime.artifact import Target
@@ -32,6 +33,8 @@ class Flavour(Protocol):
 
     budget: ClassVar[float]
     """Share of the multiply-accumulates that may stay in float unless told otherwise."""
+    largest_sum: ClassVar[int]
+    """Of two weights whose products may be added in few bits; see ``round_weights``."""
     symmetric: ClassVar[bool]
     """Whether the code of 0 lies in the middle, for activations that may be negative."""
 
@@ -58,6 +61,7 @@ class _TensorRT:
     """Signed, zero points 0; only what convolutions read is in 8 bits."""
 
     budget: ClassVar[float] = 0.1
+    largest_sum: ClassVar[int] = ANY_SUM
     symmetric: ClassVar[bool] = True
 
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:
@@ -84,6 +88,7 @@ class _Cpu:
     """Unsigned, with zero points; what convolutions read and write is in 8 bits."""
 
     budget: ClassVar[float] = 0.19
+    largest_sum: ClassVar[int] = SUM_IN_16_BITS
     symmetric: ClassVar[bool] = False
 
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:

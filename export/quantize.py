@@ -20,13 +20,13 @@ from emonet_deploy.export.flavours import FLAVOURS
 from emonet_deploy.export.graph import Graph
 from emonet_deploy.export.interpreter import Interpreter, convolve
 from emonet_deploy.export.rewrite import normalize_batchnorm
-from emonet_deploy.export.rounding import round_layer
+from emonet_deploy.export.rounding import SUM_IN_16_BITS, round_layer
 from emonet_deploy.export.sensitivity import LayerCost, choose_float, layer_costs
 from emonet_deploy.export.steps import QuantizedConv, Steps
 from emonet_deploy.runtime.artifact import Target
-from emonet_deploy.runtime.processor import largest_weight, processor
+from emonet_deploy.runtime.processor import EXACT_SUMS
 
-__all__ = ["Quantized", "quantize_int8", "weight_levels"]
+__all__ = ["Quantized", "quantize_int8"]
 
 NOISE_TARGET: Final = 0.001
 """Predicted noise to aim at, as a share of the outputs' variance: 30 dB."""
@@ -42,9 +42,6 @@ FIRST: Final = 8
 
 ALWAYS_FLOAT: Final = frozenset({"conv1", "l1"})
 """The layer that sees the pixels and the one that makes the heatmaps: 1.3% of the work."""
-
-LEVELS: Final = 127
-"""Largest weight in int8."""
 
 Layers = dict[str, QuantizedConv]
 Stored = Mapping[str, Steps]
@@ -63,15 +60,15 @@ class Quantized:
     """Of the multiply-accumulates."""
     calibrator: Calibrator
     faces: int
-    levels: int
-    """The largest weight."""
+    exact_sums: bool
+    """Whether sums of two products fit into 16 bits."""
 
     def record(self) -> dict[str, Any]:
         """Return what ``ModelInfo.calibration`` keeps."""
         return {
             "calibrator": self.calibrator,
             "faces": self.faces,
-            "levels": self.levels,
+            EXACT_SUMS: self.exact_sums,
             "int8_share": round(self.int8_share, 4),
             "float_layers": list(self.float_layers),
             "sensitivity": [[c.name, c.macs, float(f"{c.noise:.3g}")] for c in self.costs],
@@ -84,7 +81,6 @@ def quantize_int8(
     budget: float | None = None,
     calibrator: Calibrator = "minmax",
     target: Target = "gpu",
-    levels: int = LEVELS,
 ) -> Quantized:
     """Quantise a float32 model: without labels, without training.
 
@@ -103,7 +99,6 @@ def quantize_int8(
         budget: share of the multiply-accumulates that may stay in float; by default the target's.
         calibrator: how an activation's scale is chosen; see ``activation_ranges``.
         target: what the model is for.
-        levels: the largest weight.
     """
     base = deepcopy(model)
     normalize_batchnorm(base)
@@ -125,7 +120,7 @@ def quantize_int8(
         )
         steps = _steps(graph, ranges, flavour.symmetric)
         together = torch.cat(chunks(images[:TOGETHER]))
-        layers, outputs = _round_layers(network, together, steps, in_int8, levels)
+        layers, outputs = _round_layers(network, together, steps, in_int8, flavour.largest_sum)
         spread = {name: values.std(0) for name, values in outputs.items()}
     stored = {name: steps[name] for name in flavour.stored(graph, in_int8)}
     costs = layer_costs(network, first, lambda *at: _error(layers, stored, *at), spread)
@@ -152,13 +147,8 @@ def quantize_int8(
         int8_share=sum(c.macs for c in costs if c.name in layers) / sum(c.macs for c in costs),
         calibrator=calibrator,
         faces=len(images),
-        levels=levels,
+        exact_sums=flavour.largest_sum <= SUM_IN_16_BITS,
     )
-
-
-def weight_levels(target: Target) -> int:
-    """Return the largest weight that this machine's processor, or a GPU, multiplies exactly."""
-    return LEVELS if target == "gpu" else largest_weight(processor()[1])
 
 
 def _keep(costs: Sequence[LayerCost], budget: float, group: Callable[[str], str]) -> list[str]:
@@ -212,7 +202,7 @@ def _round_layers(
     images: Tensor,
     steps: Mapping[str, Steps],
     in_int8: Collection[str],
-    levels: int,
+    largest_sum: int,
 ) -> tuple[Layers, dict[str, Tensor]]:
     """Round every convolution's weights and take its own mean error back in its bias.
 
@@ -223,7 +213,7 @@ def _round_layers(
 
     def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
         if node.name in in_int8:
-            layer = round_layer(node, inputs, steps[node.input[0]], levels)
+            layer = round_layer(node, inputs, steps[node.input[0]], largest_sum)
             error = _quantized(layer, node, inputs[0]) - output
             layers[node.name] = _shifted(layer, -error.mean((0, 2, 3)))
         return output

@@ -20,7 +20,7 @@ from emonet_deploy.export.calibrate import Calibration
 from emonet_deploy.export.cpu import rewrite_for_cpu
 from emonet_deploy.export.embed import embed
 from emonet_deploy.export.precision import convert_fp16
-from emonet_deploy.export.quantize import quantize_int8, weight_levels
+from emonet_deploy.export.quantize import quantize_int8
 from emonet_deploy.export.rewrite import fold_batchnorm, name_nodes, strip
 from emonet_deploy.runtime.artifact import (
     METADATA_KEY,
@@ -93,7 +93,6 @@ def export_onnx(
             calibration.budget,
             calibration.calibrator,
             target=target,
-            levels=weight_levels(target),
         )
         exported = quantized.model
         info = replace(info, calibration=quantized.record() | {"source": calibration.source})

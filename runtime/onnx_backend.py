@@ -45,8 +45,6 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
         info = parse_info(metadata[METADATA_KEY], path)
-        if info.target == "cpu":
-            require_exact_products(info, path)
         provider = session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
@@ -58,6 +56,8 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
             where, most = "cuda", None
         else:
             where, most = "cpu", 1
+            if info.target == "cpu":  # others ONNX Runtime computes in float32
+                require_exact_products(info, path)
         super().__init__(info, session, threads, provider=provider, device=where, max_batch=most)
 
     def _open_for_each(self, threads: int) -> ort.InferenceSession | None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
@@ -20,6 +21,12 @@ from emonet_deploy.runtime.share import SharingSession
 __all__ = ["INSTALL_OPENVINO", "OpenVinoSession", "no_telemetry", "require_cpu"]
 
 INSTALL_OPENVINO: Final = "pip install 'openvino>=2025'"
+
+_FIRST: Final = Lock()
+"""For the first look into a tensor, which sets NumPy up in OpenVINO.
+
+Two threads that were the first at once waited for each other for ever, in OpenVINO 2026.4.
+"""
 
 Requests: TypeAlias = SimpleQueue[Any]
 """Inference requests that nobody uses at the moment."""
@@ -41,8 +48,7 @@ class OpenVinoSession(SharingSession[Requests]):
         info = read_info(path)
         require_exact_products(info, path)
         require_cpu(device)
-        no_telemetry()
-        openvino = import_package("openvino", "run models with OpenVINO", INSTALL_OPENVINO)
+        openvino = _import_openvino()
         try:
             core = openvino.Core()
             model = core.read_model(path)
@@ -85,6 +91,14 @@ def no_telemetry() -> None:
     """Keep OpenVINO from telling its makers that it is imported; to be called before it is."""
     # What is None here cannot be imported; OpenVINO does without it.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def _import_openvino() -> Any:  # noqa: ANN401 - a module without types
+    no_telemetry()
+    openvino = import_package("openvino", "run models with OpenVINO", INSTALL_OPENVINO)
+    with _FIRST:
+        np.array(openvino.Tensor(openvino.Type.f32, [1]).data)
+    return openvino
 
 
 def _requests(

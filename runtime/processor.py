@@ -8,13 +8,13 @@ from typing import Final
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.artifact import ModelInfo
 
-__all__ = ["largest_weight", "processor", "require_exact_products", "usable_processors"]
+__all__ = ["EXACT_SUMS", "processor", "require_exact_products", "usable_processors"]
 
 _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 """Instructions that sum products of 8 bits in 32: nothing overflows on the way."""
 
-_LARGEST: Final = 127
-_LARGEST_WITHOUT_VNNI: Final = 64
+EXACT_SUMS: Final = "sums_fit_16_bits"
+"""In an INT8 model's record: whether its weights are small enough for processors without VNNI."""
 
 
 def processor() -> tuple[str, frozenset[str]]:
@@ -28,30 +28,19 @@ def processor() -> tuple[str, frozenset[str]]:
     return fields.get("model name", platform.machine()), flags
 
 
-def largest_weight(instructions: frozenset[str]) -> int:
-    """Return the largest 8-bit weight that convolutions of uint8 multiply exactly.
-
-    Older processors sum two products in 16 bits, which twice 255 x 127 exceeds and twice 255 x 64
-    does not.
-
-    Args:
-        instructions: the processor's; none when they are not known.
-    """
-    return _LARGEST_WITHOUT_VNNI if _VNNI.isdisjoint(instructions) else _LARGEST
-
-
 def require_exact_products(info: ModelInfo, path: Path) -> None:
-    """Refuse an INT8 model whose weights this processor is known to overflow on.
+    """Refuse an INT8 model that this processor is known to compute wrongly.
 
     Raises:
-        ArtifactError: the model has larger weights than ``largest_weight`` allows here.
+        ArtifactError: products of two neighbouring channels may overflow 16 bits, in which
+            this processor adds them; see ``export.rounding``.
     """
-    levels = 0 if info.calibration is None else info.calibration.get("levels", 0)
+    exact = info.precision != "int8" or (info.calibration or {}).get(EXACT_SUMS, False)
     _, instructions = processor()
-    if instructions and levels > largest_weight(instructions):
+    if not exact and instructions and _VNNI.isdisjoint(instructions):
         raise ArtifactError(
-            f"{path} was not made for a processor without VNNI and this one would compute wrong "
-            "results; make one here with `emonet export --precision int8 --target cpu`"
+            f"{path} would give wrong results on this processor, which has no VNNI; "
+            "make one for it with `emonet export --precision int8 --target cpu`"
         )
 
 

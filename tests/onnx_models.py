@@ -59,6 +59,14 @@ def nearest(weight, steps, levels=127, bias=None):
     return QuantizedConv(steps, integers, scales, bias)
 
 
+def sums_fit_16_bits(weight):
+    """Whether uint8 times two neighbouring input channels' weights always adds up in 16 bits."""
+    pairs = 255 * np.asarray(weight, int).reshape(len(weight), -1, 2, *weight.shape[2:])
+    limits = np.iinfo(np.int16)
+    most, least = np.maximum(pairs, 0).sum(2).max(), np.minimum(pairs, 0).sum(2).min()
+    return limits.min <= least and most <= limits.max
+
+
 def node_types(model):
     """The element type of each node's first output, by the node's name."""
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph

@@ -4,7 +4,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
-from onnx_models import golden_images, nearest, node_types, optimized_operators, run
+from onnx_models import (
+    golden_images,
+    nearest,
+    node_types,
+    optimized_operators,
+    run,
+    sums_fit_16_bits,
+)
 
 from emonet_deploy.benchmarks.parity import check_parity
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
@@ -162,6 +169,10 @@ def test_the_same_inputs_give_the_same_model_byte_for_byte(onnx8, target):
     assert first.SerializeToString(deterministic=True) == second.SerializeToString(
         deterministic=True
     )
+    weights = [numpy_helper.to_array(t) for t in first.graph.initializer]
+    weights = [w for w in weights if w.dtype == np.int8 and w.ndim == 4 and w.shape[1] > 1]
+    assert len(weights) > 70
+    assert all(map(sums_fit_16_bits, weights)) == (target == "cpu")
 
 
 @pytest.mark.slow

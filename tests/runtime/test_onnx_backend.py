@@ -12,6 +12,7 @@ from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime import processor
 from emonet_deploy.runtime.artifact import read_info, write_info
 from emonet_deploy.runtime.devices import cuda_device_count
+from emonet_deploy.runtime.processor import EXACT_SUMS
 from emonet_deploy.runtime.session import load_session
 
 
@@ -108,22 +109,24 @@ def test_cuda_is_never_replaced_by_the_cpu_in_silence(onnx8):
 
 
 @pytest.mark.parametrize(
-    ("instructions", "levels", "runs"),
+    ("target", "instructions", "calibration", "runs"),
     [
-        ({"avx2"}, 127, False),
-        ({"avx2"}, 64, True),
-        ({"avx2", "avx_vnni"}, 127, True),
-        (set(), 127, True),  # a system that does not tell
+        ("cpu", {"avx2"}, {"calibrator": "minmax"}, False),
+        ("cpu", {"avx2"}, None, False),
+        ("cpu", {"avx2"}, {EXACT_SUMS: True}, True),
+        ("cpu", {"avx2", "avx_vnni"}, {"calibrator": "minmax"}, True),
+        ("cpu", set(), {"calibrator": "minmax"}, True),  # a system that does not tell
+        ("gpu", {"avx2"}, {"calibrator": "minmax"}, True),  # computed in float32
     ],
 )
-def test_int8_weights_that_overflow_on_this_processor_are_refused(
-    tmp_path, monkeypatch, instructions, levels, runs
+def test_int8_weights_that_may_overflow_on_this_processor_are_refused(
+    tmp_path, monkeypatch, target, instructions, calibration, runs
 ):
-    path = write_tiny(tmp_path / "m.onnx", "int8", target="cpu")
-    write_info(path, replace(read_info(path), calibration={"levels": levels}))
+    path = write_tiny(tmp_path / "m.onnx", "int8", target=target)
+    write_info(path, replace(read_info(path), calibration=calibration))
     monkeypatch.setattr(processor, "processor", lambda: ("CPU", frozenset(instructions)))
     if runs:
         load_session(path, device="cpu").close()
         return
-    with pytest.raises(ArtifactError, match=r"VNNI.*--target cpu"):
+    with pytest.raises(ArtifactError, match=r"VNNI.*emonet export .*--target cpu"):
         load_session(path, device="cpu")

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -6,9 +7,13 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
 from tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
+from emonet_deploy.export.rounding import SUM_IN_16_BITS, round_layer
+from emonet_deploy.export.steps import Steps
 from emonet_deploy.runtime import processor
 from emonet_deploy.runtime.artifact import read_info, write_info
 from emonet_deploy.runtime.openvino_backend import OpenVinoSession
@@ -83,14 +88,61 @@ def test_several_threads_may_use_one_session(tmp_path):
             np.testing.assert_array_equal(values, alone[i % 8][name])
 
 
+def test_threads_may_be_the_first_to_use_openvino_in_a_process(tmp_path):
+    """Without ``_FIRST`` they never returned, in each of six tries."""
+    code = """
+import sys, threading
+import numpy as np
+from emonet_deploy.runtime.session import load_session
+with load_session("m.onnx", "openvino", threads=8) as session:
+    images = np.zeros((1, 3, 256, 256), np.float32)
+    models = session._opened_for_each()
+    started = False
+    def run():
+        while not started:
+            pass
+        session._outputs(models, images)
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(8)]
+    sys.setswitchinterval(1e-6)
+    for thread in threads:
+        thread.start()
+    started = True
+    for thread in threads:
+        thread.join()
+"""
+    write_tiny(tmp_path / "m.onnx")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=120)
+
+
 @pytest.mark.parametrize("target", ["gpu", "cpu"])
-def test_int8_weights_that_overflow_on_this_processor_are_refused(tmp_path, monkeypatch, target):
+def test_int8_weights_that_may_overflow_on_this_processor_are_refused(
+    tmp_path, monkeypatch, target
+):
     path = write_tiny(tmp_path / "m.onnx", "int8", target=target)
-    write_info(path, replace(read_info(path), calibration={"levels": 127}))
+    write_info(path, replace(read_info(path), calibration={"calibrator": "minmax"}))
     load_session(path, "openvino").close()
     monkeypatch.setattr(processor, "processor", lambda: ("CPU", frozenset({"avx2"})))
-    with pytest.raises(ArtifactError, match=r"VNNI.*--target cpu"):
+    with pytest.raises(ArtifactError, match=r"VNNI.*emonet export .*--target cpu"):
         load_session(path, "openvino")
+
+
+def test_a_second_compilation_that_fails_is_done_without(tmp_path):
+    path = write_tiny(tmp_path / "m.onnx")
+    with load_session(path, "openvino", threads=2) as session:
+        images = images_for(session, 4)
+        expected = session.run(images)
+    tries = []
+    with load_session(path, "openvino", threads=2) as session:
+
+        def fail(*arguments):
+            tries.append(arguments)
+            raise RuntimeError("no memory")
+
+        session._compile = fail
+        for _ in range(3):
+            for name, values in session.run(images).items():
+                np.testing.assert_allclose(values, expected[name], atol=1e-5)
+    assert len(tries) == 1
 
 
 def test_a_closed_session_says_so(tmp_path):
@@ -160,3 +212,56 @@ def test_nobody_is_told_that_openvino_was_loaded(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif("avx2" not in processor.processor()[1], reason="no AVX2 kernels here")
+@pytest.mark.parametrize("signed", [False, True])
+def test_rounded_weights_are_multiplied_exactly_without_vnni(tmp_path, signed):
+    """On OpenVINO's kernels for AVX2, which add products of neighbouring channels in 16 bits."""
+    rng = np.random.default_rng(0)
+    weight = rng.choice(np.array([-1, 0.9, 1], np.float32), (32, 16, 3, 3))  # most pairs too large
+    conv = helper.make_node("Conv", ["x_dq", "w_dq"], ["y"], name="conv", pads=[1, 1, 1, 1])
+    sample = torch.from_numpy(rng.random((2, 16, 8, 8), np.float32))
+    inputs = [sample, torch.from_numpy(weight)]
+    layer = round_layer(conv, inputs, Steps(np.float32(1), 0), SUM_IN_16_BITS)
+    kind = np.int8 if signed else np.uint8
+    zeros = {"zero": kind(0), "w_zero": np.zeros(32, np.int8)}
+    scales = {"step": np.float32(1), "w_step": np.ones(32, np.float32)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["x_q"]),
+        helper.make_node("DequantizeLinear", ["x_q", "step", "zero"], ["x_dq"]),
+        helper.make_node("DequantizeLinear", ["w", "w_step", "w_zero"], ["w_dq"], axis=0),
+        conv,
+    ]
+    whole = np.sign(layer.weight) * np.int8(127)
+    for name, codes in (("rounded", layer.weight), ("whole", whole)):
+        values = zeros | scales | {"w": codes}
+        graph = helper.make_graph(
+            nodes,
+            name,
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 8, 8])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 32, 8, 8])],
+            [numpy_helper.from_array(np.asarray(value), key) for key, value in values.items()],
+        )
+        opset = helper.make_opsetid("", 19)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    x = rng.choice(np.iinfo(kind).max - np.array([0, 255]), (1, 16, 8, 8))
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    code = """
+import sys; sys.modules["openvino_telemetry"] = None
+import numpy as np, openvino
+exact = {"INFERENCE_PRECISION_HINT": "f32"}
+for name in ("rounded", "whole"):
+    model = openvino.Core().compile_model(name + ".onnx", "CPU", exact)
+    np.save(name + ".npy", model(np.load("x.npy"))[0])
+"""
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+    def exact(codes):
+        return torch.conv2d(torch.from_numpy(x), torch.from_numpy(codes).long(), padding=1).numpy()
+
+    np.testing.assert_array_equal(np.load(tmp_path / "rounded.npy"), exact(layer.weight))
+    if np.array_equal(np.load(tmp_path / "whole.npy"), exact(whole)):
+        pytest.skip("nothing overflows in this OpenVINO")
