@@ -35,9 +35,10 @@ def require_exact_products(info: ModelInfo, path: Path) -> None:
         ArtifactError: products of two neighbouring channels may overflow 16 bits, in which
             this processor adds them; see ``export.rounding``.
     """
-    exact = info.precision != "int8" or (info.calibration or {}).get(EXACT_SUMS, False)
+    if info.precision != "int8" or (info.calibration or {}).get(EXACT_SUMS, False):
+        return
     _, instructions = processor()
-    if not exact and instructions and _VNNI.isdisjoint(instructions):
+    if instructions and _VNNI.isdisjoint(instructions):
         raise ArtifactError(
             f"{path} would give wrong results on this processor, which has no VNNI; "
             "make one for it with `emonet export --precision int8 --target cpu`"
