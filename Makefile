@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The editable install links file by file, so it is made anew when files come or go.
-FILES := $(sort $(wildcard *.py */*.py))
+ROOMS := benchmarks commands emonet_ref export runtime
+FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
 .PHONY: help setup demo test test-slow test-gpu lint format clean
@@ -20,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	rm -f .venv/installed-* && touch $@
 
 demo: $(INSTALLED) ## From a stand-in checkpoint to a proven ONNX model, a prediction and a speed table
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh benchmarks/demo.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/scripts/demo.sh
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

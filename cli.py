@@ -13,14 +13,14 @@ from typer.core import TyperGroup
 
 from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
-from emonet_deploy.commands.bench import bench
+from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
 from emonet_deploy.commands.console import say
 from emonet_deploy.commands.doctor import doctor
-from emonet_deploy.commands.eval import evaluate
+from emonet_deploy.commands.eval.command import evaluate
 from emonet_deploy.commands.export import export
 from emonet_deploy.commands.parity import parity
-from emonet_deploy.commands.predict import predict
+from emonet_deploy.commands.predict.command import predict
 from emonet_deploy.errors import EmonetError, ParityError
 
 __all__ = ["app", "main"]

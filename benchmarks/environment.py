@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import Any, Final
 
 from emonet_deploy import __version__
-from emonet_deploy.runtime.devices import cuda_device_count
-from emonet_deploy.runtime.processor import processor
+from emonet_deploy.runtime.hardware.cpu import processor
+from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 
 __all__ = ["describe_environment"]
 

@@ -6,12 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from emonet_deploy.benchmarks.evaluate import Evaluation
-from emonet_deploy.benchmarks.metrics import Interval, Labels, accuracy, ccc, paired_intervals
-from emonet_deploy.benchmarks.parity import GATES, Verdict, judge
-from emonet_deploy.emonet_ref.contract import Accuracy
+from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
+from emonet_deploy.benchmarks.metrics.bootstrap import Interval, paired_intervals
+from emonet_deploy.benchmarks.metrics.paper_metrics import Labels, accuracy, ccc
+from emonet_deploy.benchmarks.parity.compare import GATES, Verdict, judge
+from emonet_deploy.emonet_ref.constants import Accuracy
 from emonet_deploy.errors import InputError, ParityError
-from emonet_deploy.runtime.artifact import Precision
+from emonet_deploy.runtime.types import Precision
 
 __all__ = ["MAX_DROP", "Change", "Comparison", "check_published", "compare_runs", "require"]
 

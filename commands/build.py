@@ -5,15 +5,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from emonet_deploy.commands.console import (
-    phase_bar,
-    write_json,
-)
+from emonet_deploy.commands.console import phase_bar, write_json
 from emonet_deploy.commands.options import numbers_of
 from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from emonet_deploy.runtime.tensorrt_library import EngineKind
+    from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
 
 __all__ = ["build"]
 
@@ -43,9 +40,9 @@ def build(
     ] = None,
 ) -> None:
     """Compile an ONNX model into a TensorRT engine."""
-    from emonet_deploy.export.build_options import BuildOptions
-    from emonet_deploy.export.engine import build_engine
-    from emonet_deploy.export.layers import report
+    from emonet_deploy.export.tensorrt.engine import build_engine
+    from emonet_deploy.export.tensorrt.inspector import report
+    from emonet_deploy.export.tensorrt.options import BuildOptions
 
     if engine not in {"trt", "trt-rtx"}:
         raise InputError(f"--engine must be trt or trt-rtx, not {engine}")

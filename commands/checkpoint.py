@@ -5,13 +5,10 @@ from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import (
-    progress_bar,
-    say,
-)
+from emonet_deploy.commands.console import progress_bar, say
 from emonet_deploy.commands.options import NClass
-from emonet_deploy.emonet_ref.contract import CLASS_NAMES
-from emonet_deploy.emonet_ref.extras import needs
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES
+from emonet_deploy.emonet_ref.optional_packages import needs
 
 __all__ = ["fetch", "standin", "verify"]
 
@@ -48,8 +45,8 @@ def standin(
     out: Annotated[Path | None, typer.Option(help="Copy it there.")] = None,
 ) -> None:
     """Make a checkpoint of untrained weights, to try everything without the originals."""
-    from emonet_deploy.commands.recipes import source_of
-    from emonet_deploy.emonet_ref.files import atomic_write
+    from emonet_deploy.commands.artifacts import source_of
+    from emonet_deploy.emonet_ref.storage.files import atomic_write
     from emonet_deploy.errors import CheckpointError
 
     path = source_of(f"standin:{seed}", nclass, say).path

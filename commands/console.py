@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from emonet_deploy.emonet_ref.files import atomic_write
+from emonet_deploy.emonet_ref.storage.files import atomic_write
 
 if TYPE_CHECKING:
-    from emonet_deploy.benchmarks.difference import Difference
-    from emonet_deploy.benchmarks.parity import Parity, Verdict
-    from emonet_deploy.benchmarks.summary import Summary
+    from emonet_deploy.benchmarks.accuracy.summary import Summary
+    from emonet_deploy.benchmarks.metrics.difference import Difference
+    from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
 
 __all__ = [
     "number",

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import (
-    progress_bar,
-    say,
-)
+from emonet_deploy.commands.console import progress_bar, say
 from emonet_deploy.commands.options import CheckpointName, Device, NClass, Threads, device_of
 
 __all__ = ["make"]
@@ -24,9 +21,9 @@ def make(
     threads: Threads = None,
 ) -> None:
     """Write procedural faces in AffectNet's layout, labelled around a checkpoint's outputs."""
-    from emonet_deploy.benchmarks.procedural import make_procedural
-    from emonet_deploy.commands.recipes import source_of
-    from emonet_deploy.runtime.session import load_session
+    from emonet_deploy.benchmarks.datasets.procedural import make_procedural
+    from emonet_deploy.commands.artifacts import source_of
+    from emonet_deploy.runtime.backends.registry import load_session
 
     source = source_of(checkpoint, nclass, say)
     with (

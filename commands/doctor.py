@@ -2,10 +2,7 @@
 
 from dataclasses import asdict
 
-from emonet_deploy.commands.console import (
-    print_table,
-    write_json,
-)
+from emonet_deploy.commands.console import print_table, write_json
 from emonet_deploy.commands.options import JsonFile
 
 __all__ = ["doctor"]

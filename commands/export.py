@@ -6,12 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from emonet_deploy.commands.console import (
-    print_parity,
-    print_table,
-    say,
-    write_json,
-)
+from emonet_deploy.commands.console import print_parity, print_table, say, write_json
 from emonet_deploy.commands.options import Artifacts, CheckpointName, JsonFile, NClass
 
 __all__ = ["export"]
@@ -51,7 +46,7 @@ def export(
 ) -> None:
     """Write the reference as ONNX; done only when it was shown to compute the same."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.commands.recipes import (
+    from emonet_deploy.commands.artifacts import (
         calibration_of,
         export_checked,
         interface_of,
@@ -59,7 +54,7 @@ def export(
         source_of,
         target_of,
     )
-    from emonet_deploy.runtime.artifact import read_info
+    from emonet_deploy.runtime.metadata import read_info
 
     wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)

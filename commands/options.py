@@ -8,8 +8,8 @@ import typer
 from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from emonet_deploy.runtime.session import Backend
-    from emonet_deploy.runtime.session import Device as DeviceName
+    from emonet_deploy.runtime.types import Backend
+    from emonet_deploy.runtime.types import Device as DeviceName
 
 __all__ = [
     "Artifacts",
@@ -80,9 +80,9 @@ def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
         MissingDependencyError: packages are missing.
         BackendError: no GPU, or an engine that does not run on the device.
     """
+    from emonet_deploy.runtime.backends.openvino import require_cpu
+    from emonet_deploy.runtime.backends.registry import BACKENDS
     from emonet_deploy.runtime.doctor import require
-    from emonet_deploy.runtime.openvino_backend import require_cpu
-    from emonet_deploy.runtime.session import BACKENDS
 
     engines = []
     for name in names.split(",") if names else []:

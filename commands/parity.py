@@ -13,14 +13,7 @@ from emonet_deploy.commands.console import (
     say,
     write_json,
 )
-from emonet_deploy.commands.options import (
-    Device,
-    Engine,
-    JsonFile,
-    Threads,
-    device_of,
-    engine_of,
-)
+from emonet_deploy.commands.options import Device, Engine, JsonFile, Threads, device_of, engine_of
 
 __all__ = ["parity"]
 
@@ -41,9 +34,9 @@ def parity(
 ) -> None:
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.benchmarks.parity import compare, gates_of
-    from emonet_deploy.commands.recipes import layer_differences, parity_crops, reference_of
-    from emonet_deploy.runtime.session import load_session
+    from emonet_deploy.benchmarks.parity.compare import compare, gates_of
+    from emonet_deploy.commands.artifacts import layer_differences, parity_crops, reference_of
+    from emonet_deploy.runtime.backends.registry import load_session
 
     where = device_of(device)
     with load_session(artifact, engine_of(engine, where), where, threads) as session:

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emonet_deploy.emonet_ref.cache import cache_dir
-from emonet_deploy.emonet_ref.contract import CLASS_NAMES
-from emonet_deploy.emonet_ref.download import Progress, download
-from emonet_deploy.emonet_ref.files import sha256_file
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.emonet_ref.storage.cache import cache_dir
+from emonet_deploy.emonet_ref.storage.download import Progress, download
+from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["LICENCE", "fetch_checkpoint", "identify_checkpoint", "load_checkpoint"]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emonet_deploy.emonet_ref.contract import CLASS_NAMES, NUM_LANDMARKS
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES, NUM_LANDMARKS
 
 __all__ = ["EmoNet", "EmoNetOutput"]
 

@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emonet_deploy.emonet_ref.cache import cache_dir
-from emonet_deploy.emonet_ref.faces import STANDIN_SEED, crops, make_faces
-from emonet_deploy.emonet_ref.files import atomic_write
 from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.emonet_ref.storage.cache import cache_dir
+from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_faces
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["make_standin", "standin_path"]

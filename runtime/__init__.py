@@ -1,14 +1,15 @@
 """Run any artifact: NumPy in, NumPy out; torch is not needed."""
 
-from emonet_deploy.runtime.artifact import ModelInfo, read_info
-from emonet_deploy.runtime.detect import load_detector
-from emonet_deploy.runtime.frames import Frame
-from emonet_deploy.runtime.pipeline import EmotionPipeline, FaceResult, FrameResult
-from emonet_deploy.runtime.predictor import Prediction, Predictor
-from emonet_deploy.runtime.session import Session, load_session
-from emonet_deploy.runtime.smooth import ExponentialSmoother, WindowSmoother
-from emonet_deploy.runtime.track import Tracker
-from emonet_deploy.runtime.video import VideoReader
+from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.detection.load import load_detector
+from emonet_deploy.runtime.media.frame import Frame
+from emonet_deploy.runtime.media.video import VideoReader
+from emonet_deploy.runtime.metadata import ModelInfo, read_info
+from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline, FaceResult, FrameResult
+from emonet_deploy.runtime.pipeline.predictor import Prediction, Predictor
+from emonet_deploy.runtime.pipeline.smoothing import ExponentialSmoother, WindowSmoother
+from emonet_deploy.runtime.tracking.tracker import Tracker
 
 __all__ = [
     "EmotionPipeline",

@@ -6,11 +6,12 @@ from importlib import metadata
 from typing import Final, Literal
 
 from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
-from emonet_deploy.runtime.cuda import INSTALL_PYCUDA, PYCUDA_NEEDS
-from emonet_deploy.runtime.devices import cuda_device
-from emonet_deploy.runtime.openvino_backend import INSTALL_OPENVINO, no_telemetry
-from emonet_deploy.runtime.session import BACKENDS, Backend
-from emonet_deploy.runtime.tensorrt_library import INSTALL, PACKAGES
+from emonet_deploy.runtime.backends.openvino import INSTALL_OPENVINO, no_telemetry
+from emonet_deploy.runtime.backends.registry import BACKENDS
+from emonet_deploy.runtime.backends.tensorrt.cuda import INSTALL_PYCUDA, PYCUDA_NEEDS
+from emonet_deploy.runtime.backends.tensorrt.library import INSTALL, PACKAGES
+from emonet_deploy.runtime.hardware.gpu import cuda_device
+from emonet_deploy.runtime.types import Backend
 
 __all__ = ["Examination", "Purpose", "Requirement", "examine", "require", "requirements"]
 

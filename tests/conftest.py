@@ -19,9 +19,9 @@ def golden_onnx(tmp_path_factory):
 
     def make(nclass: int) -> Path:
         # Imported here: most tests need no torch.
-        import golden
+        from helpers import golden
 
-        from emonet_deploy.export.to_onnx import export_onnx
+        from emonet_deploy.export.onnx import export_onnx
 
         path = shared / f"golden_{nclass}.onnx"
         with filelock.FileLock(f"{path}.lock"):
@@ -41,8 +41,8 @@ def onnx8(golden_onnx):
 @pytest.fixture(scope="session")
 def standin8() -> Path:
     """Path of the stand-in for 8 classes: in the cache, as for users, so that it is made once."""
-    from emonet_deploy.emonet_ref.cache import cache_dir
     from emonet_deploy.emonet_ref.standin import standin_path
+    from emonet_deploy.emonet_ref.storage.cache import cache_dir
 
     cache_dir().mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(cache_dir() / "standin.lock"):

@@ -10,21 +10,21 @@ import re
 from pathlib import Path
 
 import pytest
-from api_surface import TENSORRT, parameters, surface
-from fake_pycuda import Machine
-from fake_tensorrt import make_tensorrt
+from helpers.api_surface import TENSORRT, parameters, surface
+from helpers.fake_pycuda import Machine
+from helpers.fake_tensorrt import make_tensorrt
 
 ROOT = Path(__file__).parent.parent
 RTX = TENSORRT[2:]
 CODE = {
-    "export/engine.py": TENSORRT,
-    "export/tensorrt_builder.py": TENSORRT,
-    "runtime/tensorrt_library.py": TENSORRT,
-    "runtime/tensorrt_backend.py": TENSORRT,
-    "runtime/engine_runner.py": TENSORRT,
-    "runtime/rtx_runner.py": RTX,
-    "runtime/cuda.py": (),
-    "runtime/cuda_graph.py": (),
+    "export/tensorrt/engine.py": TENSORRT,
+    "export/tensorrt/builder.py": TENSORRT,
+    "runtime/backends/tensorrt/library.py": TENSORRT,
+    "runtime/backends/tensorrt/session.py": TENSORRT,
+    "runtime/backends/tensorrt/runner.py": TENSORRT,
+    "runtime/backends/tensorrt/rtx.py": RTX,
+    "runtime/backends/tensorrt/cuda.py": (),
+    "runtime/backends/tensorrt/cuda_graph.py": (),
 }
 # Functions that run with TensorRT-RTX only, in files that run with all.
 RTX_FUNCTIONS = {"_set_targets"}
@@ -232,7 +232,9 @@ def readers():
     for _ in range(2):
         read = {}
         for name, claims in CODE.items():
-            read[name] = Reader(name, claims, {} if name == "runtime/cuda.py" else fields)
+            read[name] = Reader(
+                name, claims, {} if name == "runtime/backends/tensorrt/cuda.py" else fields
+            )
             read[name].read(ast.parse((ROOT / name).read_text(encoding="utf-8")))
     return read
 

@@ -18,7 +18,7 @@ ROOMS = {
     "commands": {"errors", "emonet_ref", "runtime", "export", "benchmarks"},
     "cli": {"errors", "commands"},
 }
-SOURCES = [p for room in ROOMS for p in [ROOT / f"{room}.py", *(ROOT / room).glob("*.py")]]
+SOURCES = [p for room in ROOMS for p in [ROOT / f"{room}.py", *(ROOT / room).rglob("*.py")]]
 
 
 def imports(path):

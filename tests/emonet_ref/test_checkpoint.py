@@ -7,14 +7,14 @@ import zipfile
 from collections import OrderedDict
 
 import cv2
-import golden
 import numpy as np
 import onnx
 import pytest
 import torch
+from helpers import golden
+from helpers.local_server import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from web import serving
 
 from emonet_deploy.emonet_ref import checkpoint
 from emonet_deploy.emonet_ref.checkpoint import (

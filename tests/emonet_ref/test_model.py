@@ -1,11 +1,11 @@
 import hashlib
 
-import golden
 import numpy as np
 import pytest
 import torch
+from helpers import golden
 
-from emonet_deploy.emonet_ref.contract import TENSOR_OUTPUTS
+from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
 
 BOTH = pytest.mark.parametrize("nclass", [8, 5])

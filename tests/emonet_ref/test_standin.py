@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from emonet_deploy.emonet_ref import standin  # noqa: E402
-from emonet_deploy.emonet_ref.cache import cache_dir  # noqa: E402
-from emonet_deploy.emonet_ref.faces import PARITY_SEED, STANDIN_SEED, crops, make_faces  # noqa: E402
 from emonet_deploy.emonet_ref.model import EmoNet  # noqa: E402
+from emonet_deploy.emonet_ref.storage.cache import cache_dir  # noqa: E402
+from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, STANDIN_SEED, crops, make_faces  # noqa: E402
 from emonet_deploy.errors import CheckpointError  # noqa: E402
 
 DATA = Path(__file__).parents[1] / "data"

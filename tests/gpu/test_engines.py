@@ -7,18 +7,18 @@ import threading
 
 import numpy as np
 import pytest
-from gpu_world import images
-from tiny_model import write_tiny
+from helpers.gpu_world import images
+from helpers.tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.export.build_options import BuildOptions
-from emonet_deploy.export.engine import build_engine
-from emonet_deploy.export.fitting_engine import fitting_engine
-from emonet_deploy.runtime.artifact import read_info, sidecar_path, write_info
-from emonet_deploy.runtime.cuda import open_gpu
+from emonet_deploy.export.tensorrt.cached import fitting_engine
+from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.options import BuildOptions
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
+from emonet_deploy.runtime.backends.tensorrt.session import RtxSession, TensorRTSession
 from emonet_deploy.runtime.doctor import requirements
-from emonet_deploy.runtime.session import load_session
-from emonet_deploy.runtime.tensorrt_backend import RtxSession, TensorRTSession
+from emonet_deploy.runtime.metadata import read_info, sidecar_path, write_info
 
 pytestmark = pytest.mark.gpu
 

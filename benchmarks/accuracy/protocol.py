@@ -1,0 +1,201 @@
+"""The paper's test protocol on any session: crop, run, mirror, average, clip.
+
+Pictures are read and cropped in threads, a few batches ahead of the model, so that decoding
+overlaps with inference and memory does not grow with the number of samples.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
+from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
+from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
+from emonet_deploy.errors import DatasetError, InputError
+from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.media.image import read_image
+from emonet_deploy.runtime.pipeline.preprocess import PROTOCOLS, to_tensor
+from emonet_deploy.runtime.types import Array
+
+__all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A sample whose picture could not be used."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions beside the truth, sample by sample.
+
+    Attributes:
+        dataset: everything that was to be predicted.
+        numbers: which of its samples were, ascending.
+        truth: of these samples.
+        prediction: of these samples; valence and arousal are clipped to [-1, 1].
+        missing: the other samples.
+        flip: whether valence and arousal are means over the crop and its mirror image.
+        fresh: how many of the predictions were made now, rather than read from a file.
+        seconds: how long that took.
+    """
+
+    dataset: Dataset
+    numbers: NDArray[np.int64]
+    truth: Labels
+    prediction: Labels
+    missing: tuple[Missing, ...]
+    flip: bool
+    fresh: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Batch:
+    numbers: list[int]
+    images: Array
+    mirrored: Array | None
+    missing: list[Missing]
+
+
+def evaluate(
+    session: Session,
+    dataset: Dataset,
+    *,
+    flip: bool = True,
+    batch: int = 8,
+    workers: int = 4,
+    predictions: PredictionFile | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Predict every sample of a data set.
+
+    Args:
+        session: of either interface; one with processing embedded clips before it can be
+            averaged over the flip, which differs where the network leaves [-1, 1].
+        dataset: what to predict, for as many classes as the session has.
+        flip: average valence and arousal over the crop and its mirror image, as the published
+            figures do. The class is that of the crop itself, always.
+        batch: samples run at once; with flip the session runs twice for each batch.
+        workers: threads that read pictures.
+        predictions: where rows are kept as they are made; what it already holds is not run again.
+        progress: told after each batch how many samples are done, and of how many.
+
+    Raises:
+        DatasetError: not one picture could be used.
+        InputError: session and data set differ in their classes, or an option makes no sense.
+        BackendError: the session failed; the rows made so far are kept.
+    """
+    if session.info.nclass != dataset.nclass:
+        raise InputError(
+            f"the model has {session.info.nclass} classes and the data set was read for "
+            f"{dataset.nclass}; use the same --nclass for both"
+        )
+    if batch < 1 or workers < 1:
+        raise InputError("--batch and --workers must be at least 1")
+    n = len(dataset)
+    # Class, valence and arousal of each sample; NaN where there is none yet.
+    table = np.full((n, 3), np.nan)
+    missing: list[Missing] = []
+    started, fresh = time.perf_counter(), 0
+    keeping: AbstractContextManager[Any] = predictions or nullcontext()
+    with keeping:
+        if predictions is not None:
+            table[predictions.numbers] = predictions.values
+        todo = np.flatnonzero(np.isnan(table[:, 0])).tolist()
+        for loaded in _load_ahead(session, dataset, todo, flip, batch, workers):
+            missing += loaded.missing
+            if loaded.numbers:
+                values = _predict(session, loaded)
+                table[loaded.numbers] = values
+                fresh += len(values)
+                if predictions is not None:
+                    predictions.append(loaded.numbers, values)
+            progress(int(np.count_nonzero(~np.isnan(table[:, 0]))) + len(missing), n)
+    numbers = np.flatnonzero(~np.isnan(table[:, 0]))
+    if not numbers.size:
+        raise DatasetError(
+            f"not one of the {n} pictures could be used; the first: {missing[0].reason}"
+        )
+    found = table[numbers]
+    return Evaluation(
+        dataset=dataset,
+        numbers=numbers,
+        truth=dataset.labels()[numbers],
+        prediction=Labels(found[:, 0].astype(np.int64), found[:, 1], found[:, 2]),
+        missing=tuple(missing),
+        flip=flip,
+        fresh=fresh,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:
+    """Read a sample's picture and cut its face out, uint8 256 x 256 x 3.
+
+    Raises:
+        InputError: the picture cannot be used.
+    """
+    protocol = PROTOCOLS["resize" if sample.box is None else "paper"]
+    return protocol(read_image(dataset.pictures / sample.path), sample.box)
+
+
+def _load_ahead(
+    session: Session, dataset: Dataset, todo: list[int], flip: bool, batch: int, workers: int
+) -> Iterator[_Batch]:
+    """Yield batches in order; as many as there are workers, and one more, are on their way."""
+    embedded = session.info.interface == "image"
+    ahead: deque[Future[_Batch]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
+    try:
+        for start in range(0, len(todo), batch):
+            numbers = todo[start : start + batch]
+            ahead.append(pool.submit(_load, dataset, numbers, embedded, flip))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(dataset: Dataset, numbers: list[int], embedded: bool, flip: bool) -> _Batch:
+    crops, kept, missing = [], [], []
+    for number in numbers:
+        sample = dataset.samples[number]
+        try:
+            crops.append(crop_sample(dataset, sample))
+            kept.append(number)
+        except InputError as error:
+            missing.append(Missing(sample.path, str(error)))
+    images: Array = np.stack(crops) if crops else np.empty(0, np.uint8)
+    if not crops:
+        return _Batch(kept, images, None, missing)
+    width = 2 if embedded else 3
+    images = images if embedded else to_tensor(images)
+    mirrored = np.ascontiguousarray(np.flip(images, width)) if flip else None
+    return _Batch(kept, images, mirrored, missing)
+
+
+def _predict(session: Session, loaded: _Batch) -> NDArray[np.float64]:
+    """Return class, valence and arousal of each picture, N x 3."""
+    outputs = session.run(loaded.images)
+    scores = outputs["expression" if "expression" in outputs else "probabilities"]
+    emotion = np.stack([outputs["valence"], outputs["arousal"]], 1).astype(np.float64)
+    if loaded.mirrored is not None:
+        outputs = session.run(loaded.mirrored)
+        emotion += np.stack([outputs["valence"], outputs["arousal"]], 1)
+        emotion /= 2
+    if not np.isfinite(emotion).all():
+        raise InputError("the model returned NaN or infinity; check it with `emonet parity`")
+    return np.column_stack([scores.argmax(1), emotion.clip(-1, 1)])

@@ -1,0 +1,1 @@
+"""Data sets with expression, valence, arousal and landmarks."""

@@ -1,0 +1,121 @@
+"""AffectNet in the layout and with the cleaning rules of the published accuracy.
+
+``ROOT/test_fullpath.pkl`` (or ``val_fullpath.pkl``) is a dict: picture path relative to
+``ROOT/test`` (``ROOT/val``) -> annotations. Source: Toisoul et al. 2021 and the authors' public
+repository.
+"""
+
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal
+
+from emonet_deploy.benchmarks.datasets.base import (
+    CLASS_OF,
+    Dataset,
+    Sample,
+    number,
+    path_guard,
+    unit_number,
+)
+from emonet_deploy.benchmarks.datasets.safe_unpickle import load_pickle
+from emonet_deploy.errors import DatasetError, InputError
+from emonet_deploy.runtime.pipeline.preprocess import landmark_box
+
+__all__ = ["FIELDS", "Split", "is_consistent", "read_affectnet"]
+
+Split = Literal["test", "val"]
+
+FIELDS: Final = ("expression", "expression_correct", "valence", "arousal", "landmarks_fan")
+
+
+def read_affectnet(root: str | PathLike[str], nclass: int = 8, split: Split = "test") -> Dataset:
+    """Read the annotations of a split and keep the samples the paper evaluates.
+
+    No picture is opened.
+
+    Args:
+        root: folder that holds ``<split>_fullpath.pkl`` and the folder ``<split>``.
+        nclass: 5 or 8.
+        split: which annotations.
+
+    Raises:
+        DatasetError: files are missing, the pickle holds anything but annotations, a sample lacks
+            a field or has an impossible value, or none is left.
+    """
+    annotations, pictures = Path(root, f"{split}_fullpath.pkl"), Path(root, split)
+    if not annotations.is_file() or not pictures.is_dir():
+        raise DatasetError(
+            f"{root} does not hold {annotations.name} and the folder {split}; give the root of "
+            "AffectNet as the EmoNet authors lay it out, or a CSV table"
+        )
+    records = load_pickle(annotations)
+    if not isinstance(records, Mapping):
+        raise DatasetError(f"{annotations} does not hold a dict of annotations")
+    inside = path_guard(pictures)
+    samples = []
+    for path, record in records.items():
+        if path == "folder":
+            continue
+        try:
+            if not isinstance(path, str) or not isinstance(record, Mapping):
+                raise DatasetError("not a path with a dict of annotations")
+            sample = _sample(inside(path), record, CLASS_OF[nclass])
+        except (DatasetError, InputError) as error:
+            raise DatasetError(f"{annotations}, sample {path!r}: {error}") from error
+        if sample is not None:
+            samples.append(sample)
+    return Dataset(f"AffectNet {split}", pictures, nclass, tuple(samples))
+
+
+def _sample(
+    path: str, record: Mapping[object, object], class_of: Mapping[int, int]
+) -> Sample | None:
+    missing = [field for field in FIELDS if field not in record]
+    if missing:
+        raise DatasetError(f"lacks {', '.join(missing)}")
+    expression = number(record["expression"], "expression")
+    correct = record["expression_correct"]
+    if not isinstance(correct, bool | int):
+        raise DatasetError(f"expression_correct is {correct!r}, not True or False")
+    if expression not in class_of or not correct:
+        return None
+    valence, arousal = (number(record[name], name) for name in ("valence", "arousal"))
+    if not is_consistent(int(expression), valence, arousal):
+        return None
+    # Only of what is kept: faces AffectNet calls uncertain carry -2.
+    valence, arousal = unit_number(valence, "valence"), unit_number(arousal, "arousal")
+    x0, y0, x1, y1 = landmark_box(record["landmarks_fan"]).tolist()  # type: ignore[arg-type]
+    if x0 == x1 or y0 == y1:
+        raise DatasetError("landmarks_fan span no area")
+    return Sample(path, class_of[int(expression)], valence, arousal, (x0, y0, x1, y1))
+
+
+def is_consistent(expression: int, valence: float, arousal: float) -> bool:
+    """Tell whether valence and arousal fit the expression: the paper's cleaning of AffectNet.
+
+    Args:
+        expression: AffectNet's number, 0 to 7.
+        valence: in [-1, 1].
+        arousal: in [-1, 1].
+    """
+    intensity = math.sqrt(valence**2 + arousal**2)
+    match expression:
+        case 0:  # neutral
+            return intensity < 0.2
+        case 1:  # happy
+            return valence > 0 and intensity > 0.2
+        case 2:  # sad
+            return valence < 0 and intensity > 0.2
+        case 3:  # surprise
+            return arousal > 0 and intensity > 0.2
+        case 4:  # fear
+            return arousal >= 0 >= valence and intensity > 0.2
+        case 5:  # disgust
+            return valence < 0 and intensity > 0.3
+        case 6:  # anger
+            return arousal > 0 and intensity > 0.2
+        case 7:  # contempt
+            return valence < 0 and intensity > 0.2
+    raise DatasetError(f"expression is {expression}, which is none of 0 to 7")

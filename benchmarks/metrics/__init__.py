@@ -1,0 +1,1 @@
+"""The paper's metrics, bootstrap intervals, and differences of tensors."""

@@ -1,0 +1,1 @@
+"""Does an artifact compute what its reference computes?"""

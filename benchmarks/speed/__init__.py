@@ -1,0 +1,1 @@
+"""Latency, throughput, memory, peers, and what bounds them."""

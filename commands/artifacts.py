@@ -1,0 +1,237 @@
+"""What several commands do together: find weights, export with proof, have artifacts at hand."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.benchmarks.metrics.difference import Difference
+from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES
+from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.tensorrt.cached import fitting_engine
+from emonet_deploy.runtime.backends.registry import backends_of, load_session
+from emonet_deploy.runtime.metadata import artifact_name, read_info
+from emonet_deploy.runtime.types import Backend, Interface, Precision, Target
+
+with needs("export", "read checkpoints"):
+    from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
+    from emonet_deploy.export.quantization.calibrate import (
+        Calibration,
+        Calibrator,
+        calibration_crops,
+    )
+
+__all__ = [
+    "calibration_of",
+    "export_checked",
+    "interface_of",
+    "layer_differences",
+    "obtain",
+    "parity_crops",
+    "precision_of",
+    "reference_for",
+    "reference_of",
+    "runnable",
+    "source_of",
+]
+
+Say = Callable[[str], None]
+
+
+def source_of(name: str, nclass: int, say: Say) -> Checkpoint:
+    """Return the checkpoint called ``name``; see ``find_checkpoint``."""
+    if nclass not in CLASS_NAMES:
+        raise InputError(f"--nclass must be 5 or 8, not {nclass}")
+    source = find_checkpoint(name, nclass, notify=say)
+    if source.is_standin:
+        say("note: the stand-in is untrained, its predictions mean nothing")
+    return source
+
+
+def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
+    """Return the checkpoint an artifact was made from, or the one the user names for it.
+
+    Raises:
+        InputError: the checkpoint is a file that was not named, or not the right one.
+    """
+    if name is None and identity.startswith("sha256:"):
+        raise InputError(
+            f"the artifact came from a file ({identity[:19]}...); name it with --checkpoint FILE"
+        )
+    source = source_of(name or identity, nclass, say)
+    if source.identity != identity:
+        raise InputError(f"the artifact came from {identity}, not from {source.identity}")
+    return source
+
+
+def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
+    """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
+
+    Args:
+        artifacts: at least one.
+        nclass: of a checkpoint among them.
+        say: takes a note for the user.
+
+    Raises:
+        InputError: that origin is a file that is not among them.
+    """
+    for path in artifacts:
+        if "torch" in backends_of(path):
+            return source_of(str(path), nclass, say)
+    info = read_info(artifacts[0])
+    return reference_of(info.checkpoint, info.nclass, None, say)
+
+
+def parity_crops(n: int) -> NDArray[np.uint8]:
+    """Return faces that no calibration has seen, n x 256 x 256 x 3."""
+    return crops(make_faces(n, PARITY_SEED))
+
+
+def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Difference]:
+    """Compare an ONNX model with its reference layer by layer, on four faces.
+
+    Raises:
+        InputError: the artifact is not an ONNX model.
+    """
+    from emonet_deploy.benchmarks.parity.layers import compare_layers
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+
+    if artifact.suffix != ".onnx":
+        raise InputError(f"layers can only be compared in an ONNX model, not in {artifact}")
+    return compare_layers(load_checkpoint(source.path), artifact, parity_crops(4))
+
+
+def export_checked(
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    target: Target = "gpu",
+    precision: Precision = "fp32",
+    interface: Interface = "tensor",
+    calibration: Calibration | None = None,
+) -> tuple[Path, Parity]:
+    """Export under a temporary name; the file gets its own only when it agrees.
+
+    Raises:
+        ParityError: the export does not agree with the reference; nothing is kept.
+        ExportError: the export failed, or ``out`` cannot be written.
+    """
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+    from emonet_deploy.export.onnx import export_onnx
+
+    if precision == "int8" and calibration is None:
+        calibration = calibration_of(None, source.identity)
+    model = load_checkpoint(source.path, nclass)
+    path = out / artifact_name(nclass, precision, target, interface)
+    with atomic_write(path, ExportError) as temporary:
+        say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
+        if calibration is not None:
+            say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
+        export_onnx(
+            model, temporary, source.identity, sha256_file(source.path), target, precision,
+            interface, calibration,
+        )  # fmt: skip
+        say(f"comparing it with the reference on {PARITY_FACES} faces")
+        with (
+            load_session(source.path, device="cpu") as reference,
+            load_session(temporary, device="cpu") as made,
+        ):
+            result = check_parity(reference, made, parity_crops(PARITY_FACES))
+    return path, result
+
+
+def calibration_of(
+    folder: Path | None, identity: str, budget: float | None = None, calibrator: str = "minmax"
+) -> Calibration:
+    """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
+    chosen = cast("Calibrator", _one_of(get_args(Calibrator), calibrator, "calibrator"))
+    images = calibration_crops(folder, identity)
+    return Calibration(images, "procedural" if folder is None else folder.name, budget, chosen)
+
+
+def target_of(name: str) -> Target:
+    """Return the target called ``name``; ``InputError`` when there is none."""
+    return cast("Target", _one_of(get_args(Target), name, "target"))
+
+
+def precision_of(name: str) -> Precision:
+    """Return the precision called ``name``; ``InputError`` when there is none."""
+    return cast("Precision", _one_of(get_args(Precision), name, "precision"))
+
+
+def interface_of(name: str) -> Interface:
+    """Return the interface called ``name``; ``InputError`` when there is none."""
+    return cast("Interface", _one_of(get_args(Interface), name, "interface"))
+
+
+def _one_of(choices: Sequence[str], name: str, what: str) -> str:
+    if name.strip() not in choices:
+        raise InputError(f"unknown {what} {name!r}; choose {' or '.join(choices)}")
+    return name.strip()
+
+
+def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tuple[Path, Backend]]:
+    """Return each artifact with each of the engines that run it; named none, with its own.
+
+    Raises:
+        InputError: none of the engines runs an artifact, or an engine runs none of them.
+    """
+    pairs: list[tuple[Path, Backend]] = []
+    for path in artifacts:
+        fitting = backends_of(path)
+        wanted = [engine for engine in engines if engine in fitting] if engines else fitting[:1]
+        if not wanted:
+            raise InputError(f"{path} is run by {' or '.join(fitting)}; add that to --engine")
+        pairs += [(path, engine) for engine in wanted]
+    idle = [engine for engine in engines if engine not in {used for _, used in pairs}]
+    if idle:
+        raise InputError(
+            f"none of the artifacts runs on {', '.join(idle)}; drop that from --engine"
+        )
+    return pairs
+
+
+def obtain(
+    engines: Iterable[Backend],
+    precisions: Iterable[str],
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    targets: Sequence[Target] = ("gpu",),
+) -> list[tuple[Path, Backend]]:
+    """Return the artifacts that engines and precisions name, each with what runs it.
+
+    Those that are missing are made.
+
+    Raises:
+        InputError: an unknown precision.
+        ExportError: one could not be made.
+    """
+    found: list[tuple[Path, Backend]] = []
+    for engine in engines:
+        match engine:
+            case "torch":
+                found.append((source.path, engine))
+            case "onnx":
+                for precision in map(precision_of, precisions):
+                    for target in targets:
+                        path = out / artifact_name(nclass, precision, target)
+                        if not path.is_file() or read_info(path).checkpoint != source.identity:
+                            say(f"no {path} of the checkpoint {source.identity} yet; making it")
+                            export_checked(nclass, source, out, say, target, precision)
+                        found.append((path, engine))
+            case "openvino":
+                models = obtain(["onnx"], precisions, nclass, source, out, say, targets)
+                found += [(model, engine) for model, _ in models]
+            case "trt" | "trt-rtx":
+                models = obtain(["onnx"], precisions, nclass, source, out, say)
+                found += [(fitting_engine(model, engine, say), engine) for model, _ in models]
+    return found

@@ -1,0 +1,109 @@
+"""What ``emonet bench`` does: load everything, measure it in turns, and write it down."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
+from emonet_deploy.benchmarks.speed.plot import plot
+from emonet_deploy.benchmarks.speed.table import COLUMNS, markdown, table
+from emonet_deploy.commands.artifacts import obtain, parity_crops
+from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
+from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.types import Backend, Device
+
+__all__ = ["BenchPlan", "measure", "write_files"]
+
+
+@dataclass(frozen=True)
+class BenchPlan:
+    """What to measure: each artifact at each batch size and number of threads.
+
+    Attributes:
+        source: the reference's checkpoint.
+        artifacts: each with what runs it; the checkpoint itself gives a row of the reference.
+        peers: other runtimes, of ``benchmarks.peers.PEERS``.
+        batches: batch sizes.
+        threads: numbers of CPU threads; None is each library's own choice.
+        device: for the artifacts.
+        cuda_graph: whether engines run as CUDA graphs where that works.
+        seconds: measured time a row, on average.
+        faces: how many faces the agreement is measured on.
+        out: where the plain ONNX model for the peers is, or is made.
+    """
+
+    source: Checkpoint
+    artifacts: Sequence[tuple[Path, Backend]]
+    peers: Sequence[str]
+    batches: Sequence[int]
+    threads: Sequence[int | None]
+    device: Device
+    cuda_graph: bool
+    seconds: float
+    faces: int
+    out: Path
+
+
+def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
+    """Measure everything; see ``run_bench``."""
+    rows: list[BenchRow] = []
+    for threads in plan.threads:
+        with ExitStack() as stack:
+            reference = stack.enter_context(
+                load_session(plan.source.path, device="cpu", threads=threads)
+            )
+            candidates = [
+                Candidate(
+                    reference
+                    if path == plan.source.path
+                    else stack.enter_context(
+                        load_session(path, engine, plan.device, threads, plan.cuda_graph)
+                    ),
+                    path,
+                )
+                for path, engine in dict.fromkeys(plan.artifacts)
+            ]
+            if plan.peers:
+                from emonet_deploy.benchmarks.speed.peers import open_peers
+
+                if threads is None:
+                    raise InputError("--peers needs --threads, so that all have the same number")
+                model = load_checkpoint(plan.source.path)
+                nclass = reference.info.nclass
+                ((plain, _),) = obtain(["onnx"], ["fp32"], nclass, plan.source, plan.out, say)
+                say(f"converting for {', '.join(plan.peers)}")
+                peers = stack.enter_context(
+                    open_peers(plan.peers, model, plain, reference, threads)
+                )
+                candidates += map(Candidate, peers)
+            rows += run_bench(
+                Candidate(reference, plan.source.path), candidates, plan.batches,
+                parity_crops(plan.faces), threads, plan.seconds, say,
+            )  # fmt: skip
+    return rows
+
+
+def write_files(
+    rows: Sequence[BenchRow],
+    environment: dict[str, Any],
+    markdown_file: Path | None,
+    plot_file: Path | None,
+) -> None:
+    """Write the table as Markdown and the picture as SVG, each where it is asked for."""
+    about = (
+        f"{environment['cpu']}, {environment['cores']} cores, "
+        f"{environment['date'][:10]}, toolkit {environment['toolkit']}"
+    )
+    texts = {
+        markdown_file: markdown(COLUMNS, table(rows)) + f"\n\nMeasured in turns on {about}.\n",
+        plot_file: plot(rows, f"EmoNet: speed and agreement ({about})"),
+    }
+    for path, text in texts.items():
+        if path is not None:
+            with atomic_write(path, InputError) as temporary:
+                temporary.write_text(text, encoding="utf-8")

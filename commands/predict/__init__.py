@@ -1,0 +1,1 @@
+"""``emonet predict``."""

@@ -1,0 +1,1 @@
+"""Procedural faces: drawn pictures whose landmarks and emotions are known exactly."""

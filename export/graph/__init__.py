@@ -1,0 +1,1 @@
+"""Reading, changing, naming and running ONNX graphs."""

@@ -1,0 +1,158 @@
+"""From the PyTorch reference to an ONNX file."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import onnx
+import torch
+
+from emonet_deploy.emonet_ref.constants import INPUT_NAME, INPUT_SIZE, TENSOR_OUTPUTS
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.graph.naming import name_nodes, strip
+from emonet_deploy.export.passes.batchnorm import fold_batchnorm
+from emonet_deploy.export.passes.cpu import rewrite_for_cpu
+from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.fp16 import convert_fp16
+from emonet_deploy.export.quantization.calibrate import Calibration
+from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, tensors_of
+from emonet_deploy.runtime.types import Interface, Precision, Target
+
+__all__ = ["OPSET", "export_onnx", "save_model"]
+
+OPSET: Final = 18
+
+
+def export_onnx(
+    model: EmoNet,
+    path: str | os.PathLike[str],
+    checkpoint: str,
+    parent_sha256: str | None = None,
+    target: Target = "gpu",
+    precision: Precision = "fp32",
+    interface: Interface = "tensor",
+    calibration: Calibration | None = None,
+) -> Path:
+    """Write an ONNX model with the contract's names, types and a dynamic batch.
+
+    Args:
+        model: the reference; left as it is.
+        path: where to write; an older file there is replaced.
+        checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
+        parent_sha256: SHA-256 of the checkpoint file.
+        target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
+        precision: of the convolutions; ``fp16`` is for GPUs.
+        interface: ``image`` puts pre- and postprocessing into the graph.
+        calibration: faces and budget for ``int8``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: the precision does not fit the target, or lacks its calibration.
+        ExportError: the export or the check of the result failed, or it cannot be written.
+    """
+    if precision == "fp16" and target != "gpu":
+        raise InputError("fp16 is made for GPUs only; use --target gpu, or fp32 or int8 on a CPU")
+    if precision == "int8" and calibration is None:
+        raise InputError("int8 needs faces to calibrate on; give export_onnx a Calibration")
+    inputs, outputs = tensors_of(model.nclass, interface)
+    info = ModelInfo(
+        nclass=model.nclass,
+        checkpoint=checkpoint,
+        precision=precision,
+        target=target,
+        interface=interface,
+        inputs=inputs,
+        outputs=outputs,
+        parent_sha256=parent_sha256,
+        tools={"torch": torch.__version__, "onnx": onnx.__version__},
+    )
+    exported = to_model(model)
+    if target == "cpu" and precision == "fp32":
+        rewrite_for_cpu(exported)
+    if precision == "fp16":
+        exported = convert_fp16(exported)
+    if precision == "int8" and calibration is not None:
+        quantized = quantize_int8(
+            exported,
+            calibration.images,
+            calibration.budget,
+            calibration.calibrator,
+            target=target,
+        )
+        exported = quantized.model
+        info = replace(info, calibration=quantized.record() | {"source": calibration.source})
+    if interface == "image":
+        exported = embed(exported)
+    return save_model(exported, path, info)
+
+
+def to_model(model: EmoNet) -> onnx.ModelProto:
+    """Return the reference as an ONNX model in memory, BatchNorms folded where they can be."""
+    example = torch.zeros(2, 3, INPUT_SIZE, INPUT_SIZE)
+    was_training = model.training
+    model.eval()
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=list(TENSOR_OUTPUTS),
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter lets errors of many kinds through
+        raise ExportError(f"PyTorch could not export the model: {error}") from error
+    finally:
+        model.train(was_training)
+    if program is None:
+        raise ExportError("PyTorch's exporter returned nothing; try the tested version of torch")
+    exported: onnx.ModelProto = program.model_proto
+    name_nodes(exported)
+    strip(exported)
+    fold_batchnorm(exported)
+    return exported
+
+
+def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], info: ModelInfo) -> Path:
+    """Check a model, embed its record and write it, all or nothing.
+
+    Raises:
+        ExportError: the model is not valid ONNX, or the file cannot be written.
+    """
+    path = Path(path)
+    onnx.helper.set_model_props(model, {METADATA_KEY: info.to_json()})
+    model.producer_name, model.producer_version = "emonet-deploy", info.toolkit
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the exported model is not valid ONNX: {error}") from error
+    with atomic_write(path, ExportError) as temporary:
+        onnx.save(model, temporary)
+    return path
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's notes on packages it does not need off the user's screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""Graph passes: one rewrite of an ONNX graph a file."""

@@ -1,0 +1,1 @@
+"""INT8 after training: calibration, rounding, Q/DQ nodes."""

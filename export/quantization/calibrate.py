@@ -1,0 +1,242 @@
+"""Calibration: on which scale each activation is written in 8 bits, judged on sample faces."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import NodeProto
+from torch import Tensor
+
+from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
+from emonet_deploy.errors import InputError
+from emonet_deploy.export.graph.interpreter import Interpreter
+from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
+from emonet_deploy.runtime.media.image import read_image
+from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+
+__all__ = [
+    "Calibration",
+    "Calibrator",
+    "ChannelRange",
+    "Range",
+    "activation_ranges",
+    "calibration_crops",
+    "channel_ranges",
+    "chunks",
+    "reach",
+]
+
+Calibrator = Literal["minmax", "entropy", "percentile"]
+
+PERCENTILE: Final = 99.999
+FACES: Final = 128
+FEWEST: Final = 8
+SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+CROWD: Final = 1000
+"""Faces that ``Range.reach`` speaks of."""
+
+SILENT: Final = 0.01
+"""Of a channel's largest value: less counts as this much."""
+
+CHUNK: Final = 8
+"""Faces that are run at once; bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What INT8 is calibrated with."""
+
+    images: NDArray[np.uint8]
+    """Face crops, N x 256 x 256 x 3, RGB."""
+    source: str
+    """Where they come from, for the record: ``procedural`` or a folder."""
+    budget: float | None = None
+    """Share of the multiply-accumulates that may stay in float; by default the target's."""
+    calibrator: Calibrator = "minmax"
+    """How an activation's range is chosen; see ``activation_ranges``."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of one tensor that 8 bits shall cover."""
+
+    low: float
+    high: float
+    reach: float = 1.0
+    """By what factor a thousand faces are expected to exceed it; 1 where that was not estimated."""
+
+    @property
+    def widest(self) -> float:
+        """The largest absolute value."""
+        return max(-self.low, self.high)
+
+
+@dataclass(frozen=True)
+class ChannelRange:
+    """The smallest and the largest value of each channel of one tensor."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def calibration_crops(
+    folder: str | os.PathLike[str] | None, checkpoint: str, limit: int = FACES
+) -> NDArray[np.uint8]:
+    """Return the faces to calibrate on: uint8, n x 256 x 256 x 3, RGB.
+
+    Args:
+        folder: face crops, one a file; ``limit`` of them are taken, evenly spread over their
+            names. Without one, procedural faces, which suit the stand-in alone.
+        checkpoint: the weights' identity, as in ``ModelInfo``.
+        limit: the most faces to take.
+
+    Raises:
+        InputError: original weights without a folder, a folder of too few images, or one that
+            cannot be read.
+    """
+    if folder is None:
+        if not checkpoint.startswith("standin"):
+            raise InputError(
+                "INT8 for trained weights must be calibrated on real face crops; "
+                "name a folder of them with --calibration DIR"
+            )
+        return crops(make_faces(limit, CALIBRATION_SEED))
+    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    if len(paths) < FEWEST:
+        raise InputError(
+            f"{len(paths)} images in {os.fspath(folder)}; --calibration takes a folder of at "
+            f"least {FEWEST} face crops, better {FACES}"
+        )
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
+    return np.stack([resize_face(read_image(path)) for path in chosen])
+
+
+def activation_ranges(
+    network: Interpreter,
+    images: NDArray[np.uint8],
+    wanted: Callable[[NodeProto], bool],
+    calibrator: Calibrator = "minmax",
+) -> dict[str, Range]:
+    """Measure the range of the output of each node that is ``wanted``, over sample faces.
+
+    ``minmax`` covers every value seen and tells how far other faces will reach; ``percentile``
+    leaves out the outermost 0.001%, exactly: of a small tensor that is nothing; ``entropy`` leaves
+    out what costs least information.
+    """
+    share = 1 - PERCENTILE / 100 if calibrator == "percentile" else 0.0
+    ranges = _outermost(network, images, wanted, share)
+    if calibrator != "entropy":
+        return ranges
+    counts = _histograms(network, images, ranges)
+    limits = {name: entropy_limit(counts[name], found.widest) for name, found in ranges.items()}
+    return {
+        name: Range(max(found.low, -limits[name]), min(found.high, limits[name]))
+        for name, found in ranges.items()
+    }
+
+
+def channel_ranges(
+    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str]
+) -> dict[str, ChannelRange]:
+    """Measure what each channel of some tensors takes on over sample faces."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+
+    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.output[0] in tensors:
+            found[node.output[0]].append(torch.stack((output.amin((2, 3)), output.amax((2, 3))), 1))
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, keep)
+    ranges = {}
+    for name, parts in found.items():
+        extremes = torch.cat(parts).double()
+        ranges[name] = ChannelRange(extremes[:, 0].amin(0).numpy(), extremes[:, 1].amax(0).numpy())
+    return ranges
+
+
+def _outermost(
+    network: Interpreter,
+    images: NDArray[np.uint8],
+    wanted: Callable[[NodeProto], bool],
+    share: float,
+) -> dict[str, Range]:
+    """Return each tensor's extremes once ``share`` of its values is left out at each end."""
+    extremes: dict[str, list[Tensor]] = {}
+    largest: dict[str, list[Tensor]] = defaultdict(list)
+
+    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if wanted(node):
+            name, values = node.output[0], output.flatten()
+            if not share:
+                largest[name].append(output.abs().flatten(2).amax(2))
+            total = values.numel() * len(images) // len(output)
+            beyond = min(int(total * share) + 1, values.numel())
+            ends = [_largest(values, beyond), -_largest(-values, beyond)]
+            if name in extremes:
+                ends = [torch.cat(pair) for pair in zip(extremes[name], ends, strict=True)]
+                ends = [_largest(ends[0], beyond), -_largest(-ends[1], beyond)]
+            extremes[name] = ends
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, keep)
+    return {
+        name: Range(float(low.max()), float(high.min()), reach(largest[name]))
+        for name, (high, low) in extremes.items()
+    }
+
+
+def reach(largest: Sequence[Tensor]) -> float:
+    """Return by what factor the largest of a thousand faces will exceed that of these.
+
+    Faces differ in contrast: their largest values scatter like a log-normal variable.
+
+    Args:
+        largest: of each face and channel, in batches; none for 1.0.
+    """
+    if not largest:
+        return 1.0
+    values = torch.cat(list(largest))
+    # A channel that is silent on a face says nothing of contrast.
+    floor = (SILENT * values.amax(0)).clamp_min(1e-12)
+    spread = values.maximum(floor).log().std(0).median()
+    quantile, faces = NormalDist().inv_cdf, sum(map(len, largest))
+    further = quantile(1 - 1 / (CROWD + 1)) - quantile(1 - 1 / (faces + 1))
+    return max(1.0, float(torch.exp(further * spread)))
+
+
+def _largest(values: Tensor, n: int) -> Tensor:
+    return values.amax(0, keepdim=True) if n == 1 else values.topk(n).values
+
+
+def _histograms(
+    network: Interpreter, images: NDArray[np.uint8], ranges: Mapping[str, Range]
+) -> dict[str, NDArray[np.float64]]:
+    """Count each tensor's absolute values in equal bins up to its largest."""
+    counts = {name: np.zeros(BINS) for name in ranges}
+
+    def count(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        name = node.output[0]
+        if name in ranges:
+            limit = max(ranges[name].widest, 1e-12)
+            counts[name] += torch.histc(output.abs(), BINS, 0, limit).double().numpy()
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, count)
+    return counts
+
+
+def chunks(images: NDArray[np.uint8]) -> list[Tensor]:
+    """Return crops as batches that the network takes."""
+    return [
+        torch.from_numpy(to_tensor(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)
+    ]

@@ -1,0 +1,112 @@
+"""Writing quantisation into a graph: QuantizeLinear and DequantizeLinear around convolutions."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import NodeProto, helper
+
+from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.quantization.qparams import QuantizedConv
+
+__all__ = ["dequantized_weight", "insert_qdq", "make_node"]
+
+OPSET: Final = 19
+"""The first in which Q/DQ nodes take half."""
+
+OFFSET: Final = 128
+
+
+def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> None:
+    """Let convolutions compute in int8: signed, zero points 0, weights stored as int8.
+
+    TensorRT has no zero points and no unsigned type, so that half of int8's steps would be lost
+    on inputs that are never negative. Such an input is shifted down by 128 steps first, the
+    convolution's padding included, and the bias takes the shift back: exact, one bit more, and
+    the compiler fuses the subtraction and the padding into the quantisation.
+    """
+    graph = Graph(model)
+    pairs: dict[tuple[str, tuple[int, ...]], str] = {}
+    for node in graph.nodes:
+        layer = layers.get(node.name)
+        if node.op_type != "Conv" or layer is None:
+            continue
+        rectified = layer.input.zero == 0
+        pads = _take_pads(node) if rectified else ()
+        key = (node.input[0], pads)
+        new = []
+        if key not in pairs:
+            new = _quantized_input(graph, node, layer, pads)
+            pairs[key] = new[-1].output[0]
+        weight = dequantized_weight(graph, node, layer)
+        bias = layer.bias
+        if rectified:
+            sums = layer.rounded_weight.sum((1, 2, 3), dtype=np.float64)
+            bias = (bias + OFFSET * layer.input.scale * sums).astype(np.float32)
+        inputs = [
+            pairs[key],
+            weight.output[0],
+            graph.set_constant(f"{node.name}.bias.corrected", bias),
+        ]
+        del node.input[:]
+        node.input.extend(inputs)
+        graph.replace(node, [*new, weight, node])
+    graph.prune()
+    for opset in model.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, OPSET)
+
+
+def _take_pads(node: NodeProto) -> tuple[int, ...]:
+    """Return a convolution's padding, top, left, bottom, right, and set it to none."""
+    for attribute in node.attribute:
+        if attribute.name == "pads":
+            pads = tuple(attribute.ints)
+            attribute.ints[:] = [0] * len(pads)
+            return pads if any(pads) else ()
+    return ()
+
+
+def _quantized_input(
+    graph: Graph, node: NodeProto, layer: QuantizedConv, pads: tuple[int, ...]
+) -> list[NodeProto]:
+    new = []
+    rectified = layer.input.zero == 0
+    tensor = node.input[0]
+    name = f"{node.name}.input"
+    zero = graph.set_constant("int8.zero", np.int8(0))
+    scale = graph.set_constant(f"{name}.scale", np.float32(layer.input.scale))
+    if rectified:
+        shift = np.float32(OFFSET * layer.input.scale)
+        offset = graph.set_constant(f"{name}.offset", shift)
+        new.append(make_node("Sub", [tensor, offset], f"{name}.shifted"))
+        tensor = f"{name}.shifted"
+        if pads:
+            top, left, bottom, right = pads
+            extent = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+            border = graph.set_constant(f"{name}.border", -shift)
+            widths = graph.set_constant(f"{name}.pads", extent)
+            new.append(make_node("Pad", [tensor, widths, border], f"{name}.padded"))
+            tensor = f"{name}.padded"
+    quantized = f"{name}.quantized"
+    new.append(make_node("QuantizeLinear", [tensor, scale, zero], quantized))
+    new.append(make_node("DequantizeLinear", [quantized, scale, zero], f"{name}.dequantized"))
+    return new
+
+
+def dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+    """Put a layer's integers into the graph; return the node that makes weights of them."""
+    name = f"{node.name}.weight"
+    zeros = np.zeros(len(layer.weight), np.int8)
+    inputs = [
+        graph.set_constant(f"{name}.int8", layer.weight),
+        graph.set_constant(f"{name}.scales", layer.weight_scales),
+        graph.set_constant(f"{name}.zeros", zeros),
+    ]
+    return make_node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
+
+
+def make_node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:
+    """Return a node called after its output."""
+    return helper.make_node(operator, inputs, [output], name=output, **attributes)

@@ -1,0 +1,1 @@
+"""Engines compiled from ONNX by TensorRT and TensorRT-RTX."""

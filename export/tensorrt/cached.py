@@ -1,0 +1,31 @@
+"""The engine of a model for this machine: the one that is there when it fits, else a new one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from emonet_deploy.errors import ArtifactError
+from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
+from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine
+from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
+from emonet_deploy.runtime.hardware.gpu import cuda_device
+from emonet_deploy.runtime.metadata import read_info
+
+__all__ = ["fitting_engine"]
+
+
+def fitting_engine(model: Path, kind: EngineKind, say: Callable[[str], None]) -> Path:
+    """Return an engine of a model, beside it, that runs here; it is built when there is none.
+
+    Raises:
+        ExportError: it could not be built; see ``build_engine`` for the rest.
+    """
+    gpu = cuda_device()
+    name = engine_name(model, BuildOptions(), gpu if kind == "trt" else None)
+    path = model.parent / name
+    try:
+        check_engine(path, read_info(path), import_tensorrt(kind).__version__, gpu)
+    except ArtifactError:
+        say(f"no {path} that fits this machine and its model yet; building it")
+        return build_engine(model, path, kind).path
+    return path

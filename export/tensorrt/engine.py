@@ -1,0 +1,198 @@
+"""From an ONNX file to an engine with its record beside it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from emonet_deploy.emonet_ref.storage.cache import cache_dir
+from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
+from emonet_deploy.export.passes.gemm_to_conv import TURING, without_gemm
+from emonet_deploy.export.tensorrt.builder import Progress, build_plan
+from emonet_deploy.export.tensorrt.inspector import (
+    Layer,
+    convolutions,
+    layers_from_dump,
+    layers_from_json,
+)
+from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
+from emonet_deploy.runtime.backends.tensorrt.library import (
+    PACKAGES,
+    EngineKind,
+    Library,
+    checked,
+    import_tensorrt,
+    logger_of,
+)
+from emonet_deploy.runtime.doctor import require
+from emonet_deploy.runtime.hardware.gpu import CudaDevice, cuda_device
+from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo, read_info, sidecar_path
+
+__all__ = ["Engine", "build_engine"]
+
+ENGINE_SUFFIXES: Final = (".plan", ".engine")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A built engine: its file, its record, its layers, and how its convolutions run."""
+
+    path: Path
+    info: ModelInfo
+    layers: tuple[Layer, ...]
+    convolutions: dict[str, str]
+
+
+def build_engine(
+    onnx_path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    kind: EngineKind = "trt",
+    options: BuildOptions | None = None,
+    progress: Progress | None = None,
+) -> Engine:
+    """Compile an ONNX model of this toolkit and write the engine with its record beside it.
+
+    ``trt`` needs the GPU the engine shall run on, ``trt-rtx`` needs none. Ctrl-C cancels the
+    build; nothing is written then.
+
+    Args:
+        onnx_path: FP32, FP16 or INT8, of either interface, but not one for the CPU.
+        out: the engine's file, or a folder; by default beside the model, as ``engine_name``
+            calls it.
+        kind: ``trt`` or ``trt-rtx``.
+        options: see ``BuildOptions``.
+        progress: told how far the build is.
+
+    Raises:
+        ArtifactError: the ONNX file is missing, damaged or foreign.
+        InputError: an option makes no sense, or the model is for another target.
+        MissingDependencyError: the package is not installed.
+        BackendError: the package cannot be loaded, or ``trt`` without a GPU.
+        ExportError: TensorRT refused the model or failed; the message has its reasons.
+    """
+    options = options or BuildOptions()
+    onnx_path = Path(onnx_path)
+    options.check(kind)
+    info = read_info(onnx_path)
+    if info.target != "gpu":
+        raise InputError(
+            f"{onnx_path} is for the CPU: its uint8 activations saturate in TensorRT; "
+            "make a model for the GPU with `emonet export --target gpu`"
+        )
+    if info.precision == "int8" and TURING in options.sm:
+        raise InputError(
+            "TensorRT-RTX has no int8 convolutions for compute capability 7.5 and would run all "
+            "of them in float32, on the other targets too; leave 75 out of --sm, and build the "
+            "fp16 model for it"
+        )
+    require(kind, "build")
+    trt = import_tensorrt(kind)
+    gpu = cuda_device() if kind == "trt" else None
+    path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
+    measured = _timing_cache(trt, gpu) if gpu is not None else None
+    content = onnx_path.read_bytes()
+    model = without_gemm(content) if TURING in options.sm else content
+    with _translated():
+        plan, dump = build_plan(trt, kind, model, options, measured, progress)
+        layers = _layers(trt, kind, plan, dump)
+    low, best, high = options.batches
+    info = replace(
+        info,
+        parent_sha256=sha256(content).hexdigest(),
+        sha256=sha256(plan).hexdigest(),
+        engine=EngineInfo(
+            package=PACKAGES[kind],
+            version=trt.__version__,
+            gpu=gpu.name if gpu else None,
+            compute_capability=_compute_capability(options, gpu),
+            driver=gpu.driver if gpu else None,
+            min_batch=low,
+            opt_batch=best,
+            max_batch=high,
+            options={
+                "onnx": _relative(onnx_path, path),
+                "workspace_mib": options.workspace_mib,
+                "level": options.level,
+            },
+        ),
+        tools={**info.tools, PACKAGES[kind]: trt.__version__},
+    )
+    _write(path, plan, info)
+    return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(content)))
+
+
+def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str) -> Path:
+    if out is None:
+        return onnx_path.parent / name
+    path = Path(out)
+    if path.is_dir():
+        return path / name
+    if path.suffix.lower() not in ENGINE_SUFFIXES:
+        raise InputError(
+            f"an engine's name ends in {' or '.join(ENGINE_SUFFIXES)}, not as {path.name}"
+        )
+    return path
+
+
+def _timing_cache(trt: Library, gpu: CudaDevice) -> Path:
+    """Return where TensorRT's measurements lie: they hold for one version on one GPU."""
+    return cache_dir() / "timing" / f"{trt.__name__}-{trt.__version__}-{gpu.slug}.bin"
+
+
+def _layers(trt: Library, kind: EngineKind, plan: bytes, dump: str) -> list[Layer]:
+    if kind == "trt-rtx":
+        return layers_from_dump(dump)
+    runtime = trt.Runtime(logger_of(trt))
+    engine = checked(runtime.deserialize_cuda_engine(plan), "load its engine", trt, ExportError)
+    inspector = checked(engine.create_engine_inspector(), "inspect its engine", trt, ExportError)
+    information = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    # An engine is not lost because a version words its layers in another way.
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        return layers_from_json(information)
+    return []
+
+
+def _compute_capability(options: BuildOptions, gpu: CudaDevice | None) -> tuple[str, ...]:
+    if gpu is not None:
+        return (gpu.compute_capability,)
+    return tuple(f"{sm // 10}.{sm % 10}" for sm in options.sm)
+
+
+def _conv_nodes(model: bytes) -> list[str]:
+    import onnx
+
+    graph = onnx.load_from_string(model).graph
+    return [node.name for node in graph.node if node.op_type == "Conv"]
+
+
+def _relative(onnx_path: Path, engine: Path) -> str:
+    """Return where the model lies, seen from the engine: the two often move together."""
+    try:
+        return os.path.relpath(onnx_path, engine.parent)
+    except ValueError:  # another drive
+        return str(onnx_path.resolve())
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say in one line what failed; what the bindings themselves raise has no common base."""
+    try:
+        yield
+    except EmonetError:
+        raise
+    except Exception as error:
+        raise ExportError(f"TensorRT failed: {one_line(error)}") from error
+
+
+def _write(path: Path, plan: bytes, info: ModelInfo) -> None:
+    # Two renames one after the other: what comes between leaves a pair whose hashes differ.
+    with (
+        atomic_write(sidecar_path(path), ArtifactError) as record,
+        atomic_write(path, ArtifactError) as engine,
+    ):
+        engine.write_bytes(plan)
+        record.write_text(info.to_json() + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What runs an artifact: one file a backend, one base class, one table."""

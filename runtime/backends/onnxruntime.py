@@ -1,0 +1,126 @@
+"""ONNX models on ONNX Runtime, on the CPU or on CUDA."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnxruntime as ort
+
+from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
+from emonet_deploy.runtime.hardware.gpu import cuda_device_count
+from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
+from emonet_deploy.runtime.types import Array, Backend, Device
+
+__all__ = ["OnnxSession"]
+
+_QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
+
+
+class OnnxSession(SharingSession[ort.InferenceSession]):
+    """An ONNX model of this toolkit on ONNX Runtime."""
+
+    backend: ClassVar[Backend] = "onnx"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        """Load a model; see ``load_session`` for the arguments and what is raised."""
+        path = Path(path)
+        if not path.is_file():
+            raise ArtifactError(f"no ONNX model at {path}; `emonet export` makes one")
+        path = path.resolve()
+        self._path, self._state = path, _state(path)
+        self._open_model = partial(_open_model, path, _providers(device))
+        session = self._open_model(threads)
+        metadata = session.get_modelmeta().custom_metadata_map
+        if METADATA_KEY not in metadata:
+            raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
+        info = parse_info(metadata[METADATA_KEY], path)
+        provider = session.get_providers()[0]
+        if device == "cuda" and provider != "CUDAExecutionProvider":
+            raise BackendError(
+                "ONNX Runtime could not start CUDA and would have used the CPU; "
+                "`emonet doctor` says what is missing"
+            )
+        self._names = [output.name for output in info.outputs]
+        if provider.startswith("CUDA"):
+            where, most = "cuda", None
+        else:
+            where, most = "cpu", 1
+            if info.target == "cpu":  # others ONNX Runtime computes in float32
+                require_exact_products(info, path)
+        super().__init__(info, session, threads, provider=provider, device=where, max_batch=most)
+
+    def _open_for_each(self, threads: int) -> ort.InferenceSession | None:
+        # The file that was loaded may not be there any more.
+        if _state(self._path) == self._state:
+            with suppress(ArtifactError):
+                return self._open_model(1)
+        return None
+
+    def _outputs(self, model: ort.InferenceSession, images: Array) -> dict[str, Array]:
+        try:
+            images = np.ascontiguousarray(images)
+            results = model.run(self._names, {self.info.inputs[0].name: images})
+        except Exception as error:  # ONNX Runtime's exceptions share no base
+            raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        return dict(zip(self._names, results, strict=True))
+
+
+def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.log_severity_level = _QUIET
+    # Between runs the threads sleep: spinning, they would slow whatever else the process does.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    with _translated(path):
+        return ort.InferenceSession(path, options, providers=providers)
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one under its name; None when there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size
+
+
+def _providers(device: Device) -> list[str]:
+    if device == "cpu" or (device == "auto" and not cuda_device_count()):
+        return ["CPUExecutionProvider"]
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device == "cuda" and not (available and cuda_device_count()):
+        raise BackendError(
+            "no CUDA device that ONNX Runtime can use; use --device cpu, or see `emonet doctor`"
+        )
+    if not available:
+        return ["CPUExecutionProvider"]
+    ort.preload_dlls()
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ONNX Runtime's exceptions share no base
+        raise ArtifactError(
+            f"ONNX Runtime cannot load {path}: it is damaged or not an ONNX model "
+            f"({_first_line(error)}); make it again with `emonet export`"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,74 @@
+"""The PyTorch reference as a session: what every other backend is measured against."""
+
+import os
+from typing import ClassVar, Self
+
+import torch
+
+from emonet_deploy.emonet_ref.checkpoint import identify_checkpoint, load_checkpoint
+from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.errors import BackendError
+from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
+from emonet_deploy.runtime.types import Array, Backend, Device
+
+__all__ = ["TorchSession"]
+
+
+class TorchSession(Session):
+    """EmoNet in PyTorch, float32, in inference mode."""
+
+    backend: ClassVar[Backend] = "torch"
+
+    def __init__(
+        self,
+        model: EmoNet,
+        checkpoint: str,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            model: moved to the device and set to eval mode.
+            checkpoint: the weights' identity, for the record.
+            device: as for ``load_session``.
+            threads: PyTorch has one such number for the whole process; this sets it.
+
+        Raises:
+            BackendError: CUDA was asked for and PyTorch has none.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise BackendError(
+                "PyTorch sees no CUDA device; use --device cpu, or see `emonet doctor`"
+            )
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if threads is not None:
+            torch.set_num_threads(threads)
+        inputs, outputs = tensors_of(model.nclass, "tensor")
+        info = ModelInfo(
+            nclass=model.nclass,
+            checkpoint=checkpoint,
+            inputs=inputs,
+            outputs=outputs,
+            tools={"torch": torch.__version__},
+        )
+        super().__init__(info, provider=f"PyTorch {device}", device=device)
+        self._model = model.to(device).eval()
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], device: Device = "auto", threads: int | None = None
+    ) -> Self:
+        """Load a checkpoint; see ``load_session``."""
+        return cls(load_checkpoint(path), identify_checkpoint(path), device, threads)
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        with torch.inference_mode():
+            outputs = self._model(torch.tensor(images, device=self.device))
+        return {
+            name: output.cpu().contiguous().numpy()
+            for name, output in zip(TENSOR_OUTPUTS, outputs, strict=True)
+        }

@@ -1,0 +1,117 @@
+"""Whether an engine fits this machine, decided from its record before TensorRT sees it.
+
+A plan runs only with the very version, GPU model and profile it was built with, and TensorRT's own
+answer to a wrong one is a null pointer and a line of its log.
+"""
+
+import shlex
+from pathlib import Path
+
+from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES, EngineKind
+from emonet_deploy.runtime.hardware.gpu import CudaDevice
+from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo, sidecar_path, tensors_of
+
+__all__ = ["check_engine", "kind_of", "rebuild_command"]
+
+_RTX_OLDEST = (8, 0)  # what TensorRT-RTX targets, with all that came after it, unless told
+
+
+def kind_of(engine: EngineInfo) -> EngineKind:
+    """Return which kind of engine a record is of."""
+    return "trt-rtx" if engine.package == PACKAGES["trt-rtx"] else "trt"
+
+
+def check_engine(path: Path, info: ModelInfo, version: str, gpu: CudaDevice | None) -> EngineInfo:
+    """Raise unless an engine may be given to TensorRT on this machine.
+
+    Args:
+        path: of the engine.
+        info: its record.
+        version: of the TensorRT package that would run it.
+        gpu: that would run it, if any.
+
+    Returns:
+        The record's part on the engine.
+
+    Raises:
+        ArtifactError: the engine is damaged, of another machine, version or ONNX model, or its
+            record is no record of an engine; the message says what differs and how to rebuild.
+    """
+    engine = _valid(path, info)
+    if info.sha256 != sha256_file(path):
+        differences = ["the file is damaged or is not the one its record was written for"]
+    else:
+        differences = _differences(path, info, engine, version, gpu)
+    if differences:
+        command = rebuild_command(path, engine, gpu)
+        raise ArtifactError(f"cannot run {path}: {'; '.join(differences)}. Rebuild it: {command}")
+    return engine
+
+
+def rebuild_command(path: Path, engine: EngineInfo, gpu: CudaDevice | None) -> str:
+    """Return the command that builds an engine once more, so that it runs on this machine."""
+    options = engine.options
+    words = ["emonet", "build", str(path.parent / str(options.get("onnx", "MODEL.onnx")))]
+    words += ["--engine", kind_of(engine), "--min-batch", str(engine.min_batch)]
+    words += ["--opt-batch", str(engine.opt_batch), "--max-batch", str(engine.max_batch)]
+    if kind_of(engine) == "trt-rtx":
+        targets = list(engine.compute_capability)
+        if gpu is not None and not _rtx_covers(engine, gpu):
+            targets.append(gpu.compute_capability)
+        if targets:
+            words += ["--sm", ",".join(target.replace(".", "") for target in targets)]
+    for option, name in (("--workspace", "workspace_mib"), ("--level", "level")):
+        if options.get(name) is not None:
+            words += [option, str(options[name])]
+    return shlex.join([*words, "--out", str(path)])
+
+
+def _valid(path: Path, info: ModelInfo) -> EngineInfo:
+    engine = info.engine
+    fits = (
+        engine is not None
+        and engine.package in PACKAGES.values()
+        and all(type(n) is int for n in (engine.min_batch, engine.opt_batch, engine.max_batch))
+        and 1 <= engine.min_batch <= engine.opt_batch <= engine.max_batch
+        and isinstance(engine.options, dict)
+        and all(isinstance(cc, str) for cc in engine.compute_capability)
+        and (info.inputs, info.outputs) == tensors_of(info.nclass, info.interface)
+    )
+    if engine is None or not fits:
+        raise ArtifactError(
+            f"{sidecar_path(path)} is damaged or no record of an engine; "
+            "build the engine again with `emonet build`"
+        )
+    return engine
+
+
+def _differences(
+    path: Path, info: ModelInfo, engine: EngineInfo, version: str, gpu: CudaDevice | None
+) -> list[str]:
+    differences = []
+    here = _words(gpu.name, gpu.compute_capability) if gpu else "no GPU"
+    if engine.version != version:
+        differences.append(f"built with {engine.package} {engine.version}, here is {version}")
+    if kind_of(engine) == "trt":
+        built = (engine.gpu, *engine.compute_capability)
+        if gpu is None or built != (gpu.name, gpu.compute_capability):
+            differences.append(f"built on {_words(*built)}, here is {here}")
+    elif gpu is None or not _rtx_covers(engine, gpu):
+        targets = ", ".join(engine.compute_capability) or "8.0 and later"
+        differences.append(f"built for compute capability {targets}, here is {here}")
+    parent = path.parent / str(engine.options.get("onnx", ""))
+    if parent.is_file() and info.parent_sha256 != sha256_file(parent):
+        differences.append(f"{parent.name} has changed since")
+    return differences
+
+
+def _rtx_covers(engine: EngineInfo, gpu: CudaDevice) -> bool:
+    if engine.compute_capability:
+        return gpu.compute_capability in engine.compute_capability
+    return tuple(map(int, gpu.compute_capability.split("."))) >= _RTX_OLDEST
+
+
+def _words(*parts: str | None) -> str:
+    return " ".join(str(part) for part in parts)

@@ -1,0 +1,127 @@
+"""Engines of TensorRT and TensorRT-RTX as sessions."""
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import ClassVar
+
+from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError, one_line
+from emonet_deploy.runtime.backends.base import Session, check_images
+from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine, rebuild_command
+from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
+from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
+from emonet_deploy.runtime.backends.tensorrt.rtx import RtxRunner
+from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes, EngineRunner
+from emonet_deploy.runtime.doctor import require
+from emonet_deploy.runtime.hardware.gpu import cuda_device
+from emonet_deploy.runtime.metadata import read_info
+from emonet_deploy.runtime.types import Array, Backend, Device
+
+__all__ = ["RtxSession", "TensorRTSession"]
+
+
+class TensorRTSession(Session):
+    """An engine of TensorRT on the GPU it was built on."""
+
+    backend: ClassVar[Backend] = "trt"
+    _kind: ClassVar[EngineKind] = "trt"
+    _runner_type: ClassVar[type[EngineRunner]] = EngineRunner
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        device: Device = "auto",
+        *,
+        graph: bool = False,
+    ) -> None:
+        """Load an engine.
+
+        Args:
+            path: the engine; its record lies beside it.
+            device: as for ``load_session``; engines run on CUDA only.
+            graph: run each batch size as a CUDA graph where that works.
+
+        Raises:
+            ArtifactError: the engine or its record is missing, damaged, foreign, or made for
+                another machine; the message says what differs and how to rebuild it.
+            BackendError: no GPU, or CUDA or TensorRT failed.
+            InputError: ``device`` is ``cpu``.
+            MissingDependencyError: a package is not installed.
+        """
+        path = Path(path)
+        info = read_info(path)
+        if device == "cpu":
+            raise InputError(
+                f"{path} is an engine and runs on a GPU; on the CPU run the ONNX model it came from"
+            )
+        require(self._kind, "run")
+        trt = import_tensorrt(self._kind)
+        card = cuda_device()
+        record = check_engine(path, info, trt.__version__, card)
+        gpu = open_gpu()
+        self._lock = Lock()
+        with _translated(
+            f"cannot run {path}", f"rebuild it: {rebuild_command(path, record, card)}"
+        ):
+            self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
+        # Also when nobody closes the session, and at exit while CUDA still works.
+        self._release = weakref.finalize(self, self._runner.close)
+        super().__init__(info, provider=trt.__name__, device="cuda", max_batch=record.max_batch)
+
+    def measure(self, images: Array) -> DeviceTimes:
+        """Run a batch, at most ``max_batch``, and return how long the device took for its parts.
+
+        Raises:
+            InputError: as for ``run``, or the batch is too large.
+            BackendError: the session is closed, or the run failed.
+        """
+        check_images(images, self.info)
+        if self.max_batch is not None and len(images) > self.max_batch:
+            raise InputError(f"the engine takes {self.max_batch} images at once, not {len(images)}")
+        with self._running():
+            return self._runner.measure(images)
+
+    def close(self) -> None:
+        """Wait for a run that is under way, then release everything; twice is harmless."""
+        with self._lock:
+            super().close()
+            with _translated("cannot release the engine", "end the process"):
+                self._runner.close()
+            self._release.detach()
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        with self._running():
+            return self._runner.run(images)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Keep other threads, and the closing of the session, out of the block."""
+        with self._lock:
+            if not self._open:
+                raise BackendError("this session is closed; load the artifact again")
+            with _translated("the engine failed", "see `emonet doctor`"):
+                yield
+
+
+class RtxSession(TensorRTSession):
+    """An engine of TensorRT-RTX on any GPU it was built for."""
+
+    backend: ClassVar[Backend] = "trt-rtx"
+    _kind: ClassVar[EngineKind] = "trt-rtx"
+    _runner_type: ClassVar[type[EngineRunner]] = RtxRunner
+
+
+@contextmanager
+def _translated(what: str, then: str) -> Iterator[None]:
+    """Say in one line what failed and what to do; pycuda's and TensorRT's errors share no base."""
+    try:
+        yield
+    except ArtifactError as error:
+        raise ArtifactError(f"{what}: {error}; {then}") from error
+    except EmonetError as error:
+        raise BackendError(f"{what}: {error}") from error
+    except Exception as error:
+        raise BackendError(f"{what}: {one_line(error)}; {then}") from error

@@ -1,0 +1,1 @@
+"""Face detectors, and boxes that are known already."""

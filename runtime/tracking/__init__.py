@@ -1,0 +1,1 @@
+"""Identities of faces across the frames of a clip."""

@@ -1,0 +1,14 @@
+"""The words that name a choice, and the arrays that travel."""
+
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Backend", "Device", "Interface", "Precision", "Target"]
+
+Array = NDArray[Any]
+Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["gpu", "cpu"]
+Interface = Literal["tensor", "image"]

@@ -1,0 +1,105 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+from helpers.leaning_session import LeaningSession
+
+from emonet_deploy.benchmarks.accuracy.protocol import evaluate
+from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
+from emonet_deploy.benchmarks.datasets.procedural import make_procedural
+from emonet_deploy.benchmarks.metrics import paper_metrics as metrics
+from emonet_deploy.emonet_ref.constants import PUBLISHED
+from emonet_deploy.errors import DatasetError
+
+GAIN = 30.0
+N = 40
+
+
+@pytest.fixture(scope="module", params=[5, 8])
+def made(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("data") / "procedural"
+    told = []
+    session = LeaningSession(request.param, gain=GAIN)
+    make_procedural(root, session, N, progress=lambda *x: told.append(x))
+    assert told[-1] == (N, N)
+    return root, session
+
+
+def test_every_sample_survives_the_papers_cleaning(made):
+    root, session = made
+    dataset = read_affectnet(root, session.info.nclass)
+    assert len(dataset) == N
+    assert len(list(root.glob("test/*/*.png"))) == N
+    assert sorted(p.name for p in root.iterdir()) == ["about.json", "test", "test_fullpath.pkl"]
+
+
+def test_the_reference_scores_about_what_the_paper_prints(made):
+    root, session = made
+    run = evaluate(session, read_affectnet(root, session.info.nclass))
+    found, paper = metrics.accuracy(run.truth, run.prediction), PUBLISHED[session.info.nclass]
+    assert pytest.approx(paper.ACC, abs=0.03) == found.ACC
+    for axis in ("valence", "arousal"):
+        ours, theirs = getattr(found, axis), getattr(paper, axis)
+        assert pytest.approx(theirs.CCC, abs=0.15) == ours.CCC
+        assert pytest.approx(theirs.PCC, abs=0.15) == ours.PCC
+
+
+def test_the_pickle_is_plain_python(made):
+    root, _ = made
+    written = (root / "test_fullpath.pkl").read_bytes()
+    assert b"numpy" not in written
+    records = pickle.loads(written)
+    record = next(iter(records.values()))
+    assert set(record) == {
+        "expression", "expression_correct", "valence", "arousal", "landmarks_fan",
+    }  # fmt: skip
+    assert np.array(record["landmarks_fan"]).shape == (68, 2)
+    assert json.loads((root / "about.json").read_text())["procedural"] is True
+
+
+def test_the_same_seed_makes_the_same_set(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        make_procedural(tmp_path / name, LeaningSession(gain=GAIN), 3, seed)
+    for file in ("test_fullpath.pkl", "test/0/000002.png"):
+        a, b, c = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert a == b
+        assert a != c
+
+
+def test_a_folder_with_anything_in_it_is_left_alone(tmp_path):
+    (tmp_path / "test_fullpath.pkl").write_bytes(b"precious")
+    with pytest.raises(DatasetError, match="not empty"):
+        make_procedural(tmp_path, LeaningSession(), 1)
+    assert (tmp_path / "test_fullpath.pkl").read_bytes() == b"precious"
+
+
+class Stuck(LeaningSession):
+    """Sees every face as happy, and its valence as negative."""
+
+    def _run(self, images):
+        n = len(images)
+        outputs = super()._run(images)
+        logits = np.tile(np.eye(8, dtype=np.float32)[1], (n, 1))
+        emotion = np.full(n, -0.5, np.float32)
+        return {**outputs, "expression": logits, "valence": emotion, "arousal": emotion}
+
+
+def test_a_model_whose_outputs_never_vary_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(DatasetError, match="vary too little"):
+        make_procedural(tmp_path / "x", Stuck(), 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_leaves_nothing(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_procedural(tmp_path / "x", LeaningSession(gain=GAIN), 5, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    make_procedural(tmp_path, LeaningSession(gain=GAIN), 1)
+    assert len(read_affectnet(tmp_path)) == 1

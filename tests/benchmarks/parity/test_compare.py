@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from helpers.fake_session import FakeSession
+
+from emonet_deploy.benchmarks.parity.compare import GATES, Gates, check_parity, compare
+from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.errors import InputError, ParityError
+from emonet_deploy.runtime.backends.pytorch import TorchSession
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.pipeline.postprocess import image_outputs
+
+CROPS = crops(make_faces(20, PARITY_SEED))
+
+
+class Disturbed(FakeSession):
+    """A session that is off by a known error in one output."""
+
+    def __init__(self, output, error, **options):
+        super().__init__(**options)
+        self.output, self.error = output, error
+
+    def _run(self, images):
+        outputs = super()._run(images)
+        outputs[self.output] = outputs[self.output] + np.float32(self.error)
+        return outputs
+
+
+def test_equal_sessions_agree_perfectly():
+    result = compare(FakeSession(), FakeSession(), CROPS, GATES["fp32"])
+    assert result.passed
+    assert result.agreement == 1
+    assert result.ccc_valence == pytest.approx(1)
+    for difference in result.outputs.values():
+        assert difference.max_abs == 0
+        assert difference.snr_db is None
+        assert difference.cosine == pytest.approx(1)
+
+
+def test_differences_are_those_of_the_textbook():
+    truth, made = FakeSession(), Disturbed("heatmap", 0.25)
+    result = compare(truth, made, CROPS, Gates())
+    arrays = [s.run(np.stack([c / np.float32(255) for c in CROPS]).transpose(0, 3, 1, 2).astype(
+        np.float32))["heatmap"].astype(np.float64) for s in (truth, made)]  # fmt: skip
+    g, p = arrays
+    difference = result.outputs["heatmap"]
+    assert result.n == 20
+    assert difference.max_abs == pytest.approx(0.25, rel=1e-5)
+    assert difference.mean_abs == pytest.approx(0.25, rel=1e-5)
+    assert difference.spread == pytest.approx(g.std(), rel=1e-6)
+    assert difference.cosine == pytest.approx(
+        (g * p).sum() / np.sqrt((g**2).sum() * (p**2).sum()), rel=1e-6
+    )
+    assert difference.snr_db == pytest.approx(10 * np.log10((g**2).sum() / ((g - p) ** 2).sum()))
+
+
+@pytest.mark.parametrize("output", ["heatmap", "expression", "valence", "arousal"])
+def test_an_error_in_any_output_fails_the_float32_gate_and_names_it(output):
+    with pytest.raises(ParityError, match=f"max_error_{output}"):
+        check_parity(FakeSession(), Disturbed(output, 0.01), CROPS)
+
+
+def test_the_ccc_gate_sees_a_shift_of_valence():
+    made = Disturbed("valence", 0.1, precision="int8")
+    result = compare(FakeSession(), made, CROPS, GATES["int8"])
+    assert not result.gates["ccc_valence"].passed
+    assert result.gates["ccc_arousal"].passed
+    assert result.gates["agreement"].passed
+
+
+def test_the_agreement_gate_sees_other_classes():
+    class Contrary(FakeSession):
+        def _run(self, images):
+            outputs = super()._run(images)
+            outputs["expression"] = -outputs["expression"]
+            return outputs
+
+    result = compare(FakeSession(), Contrary(precision="fp16"), CROPS, GATES["fp16"])
+    assert result.agreement == 0
+    assert not result.gates["agreement"].passed
+
+
+def test_embedded_processing_is_compared_after_postprocessing():
+    class Embedded(FakeSession):
+        def __init__(self):
+            super().__init__(interface="image")
+            self.inner = FakeSession()
+
+        def _run(self, images):
+            tensor = np.float32(images) / np.float32(255)
+            return image_outputs(self.inner.run(tensor.transpose(0, 3, 1, 2)))
+
+    result = compare(FakeSession(), Embedded(), CROPS, GATES["fp32"])
+    assert list(result.outputs) == ["probabilities", "valence", "arousal", "landmarks"]
+    assert result.passed
+
+
+def test_other_classes_and_no_faces_are_refused():
+    with pytest.raises(InputError, match="5 classes"):
+        compare(FakeSession(8), FakeSession(5), CROPS, Gates())
+    with pytest.raises(InputError, match="at least one face"):
+        compare(FakeSession(), FakeSession(), CROPS[:0], Gates())
+
+
+def test_the_exported_model_passes_the_gates_of_float32(onnx8):
+    from helpers import golden
+
+    with (
+        TorchSession(golden.model(8), "golden", "cpu") as reference,
+        load_session(onnx8, device="cpu") as made,
+    ):
+        assert check_parity(reference, made, CROPS[:8]).agreement == 1

@@ -1,0 +1,198 @@
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from helpers.onnx_models import (
+    golden_images,
+    nearest,
+    node_types,
+    optimized_operators,
+    run,
+    sums_fit_16_bits,
+)
+from onnx import TensorProto, numpy_helper
+
+from emonet_deploy.benchmarks.parity.compare import check_parity
+from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.emonet_ref.standin import standin_path
+from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.errors import InputError
+from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.onnx import export_onnx, save_model
+from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
+from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.fp16 import convert_fp16
+from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
+from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
+from emonet_deploy.export.quantization.calibrate import Calibration, calibration_crops
+from emonet_deploy.export.quantization.qdq import insert_qdq
+from emonet_deploy.export.quantization.qdq_cpu import (
+    convolutions_in_int8,
+    insert_uint8,
+    stored_tensors,
+)
+from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.options import BuildOptions
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.metadata import read_info, tensors_of
+
+
+def crude(onnx8):
+    """EmoNet in int8 with scales that are made up: the right graph, whatever it computes."""
+    model = onnx.load(onnx8)
+    normalize_batchnorm(model)
+    graph = Graph(model)
+    layers = {}
+    for node in graph.nodes:
+        if node.op_type == "Conv" and node.name != "conv1":
+            steps = Steps(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
+            layers[node.name] = nearest(graph.constant(node.input[1]), steps)
+    insert_qdq(model, layers)
+    return convert_fp16(model, exact_sums=False)
+
+
+def test_what_is_not_in_int8_is_in_half(onnx8):
+    model = crude(onnx8)
+    onnx.checker.check_model(model, full_check=True)
+    types = node_types(model)
+    kinds = {types[node.name] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    assert kinds == {"INT8"}
+    assert {types[node.name] for node in model.graph.node if node.op_type == "Conv"} == {"FLOAT16"}
+    scales = {n.input[1] for n in model.graph.node if n.op_type.endswith("QuantizeLinear")}
+    stored = {t.name: t for t in model.graph.initializer}
+    assert {stored[name].data_type for name in scales} <= {TensorProto.FLOAT16}
+    assert all((numpy_helper.to_array(stored[name]) > 0).all() for name in scales)
+
+
+@pytest.mark.parametrize("interface", ["tensor", "image"])
+def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
+    pytest.importorskip("tensorrt_rtx")
+    model = crude(onnx8)
+    if interface == "image":
+        model = embed(model)
+    inputs, outputs = tensors_of(8, interface)
+    info = replace(
+        read_info(onnx8), precision="int8", interface=interface, inputs=inputs, outputs=outputs
+    )
+    path = save_model(model, tmp_path / "emonet_8.int8.onnx", info)
+    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    runs_in = dict(engine.convolutions)
+    assert runs_in.pop("conv1") == "half"
+    assert set(runs_in.values()) == {"int8"}
+
+
+def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_path):
+    """With steps that are made up: the right graph, whatever it computes."""
+    model = onnx.load(onnx8)
+    normalize_batchnorm(model)
+    merge_pointwise(model)
+    batchnorm_as_convolution(model)
+    graph = Graph(model)
+    steps, rectified = Steps(np.float32(0.05), 128), Steps(np.float32(0.05), 0)
+    in_int8 = convolutions_in_int8(graph, {"conv1", "l1"})
+    layers = {
+        node.name: nearest(graph.constant(node.input[1]), steps, 64)
+        for node in graph.nodes
+        if node.name in in_int8
+    }
+    after_relu = {n.output[0] for n in graph.nodes if n.op_type == "Relu"}
+    stored = {
+        name: rectified if name in after_relu else steps for name in stored_tensors(graph, in_int8)
+    }
+    insert_uint8(model, layers, stored)
+    found = optimized_operators(model, tmp_path)
+    blocks = 35
+    assert len(layers) == 112 + 2 * blocks  # all but two of the convolutions; two norms a block
+    assert found["QLinearConv"] == len(layers)
+    assert found["QLinearConcat"] == blocks + 1  # what the mask multiplies, of both stacks
+    assert found["BatchNormalization"] == found["QLinearAdd"] == 0
+
+
+@pytest.mark.slow
+def test_tensorrt_runs_in_int8_what_the_record_says(tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    faces = Calibration(calibration_crops(None, "standin", 8), "procedural")
+    model = load_checkpoint(standin_path(8, 0))
+    path = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
+    record = read_info(path).calibration
+    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    half = {name for name, kind in engine.convolutions.items() if kind == "half"}
+    assert half == set(record["float_layers"])
+    assert set(engine.convolutions.values()) == {"half", "int8"}
+
+
+def test_int8_without_faces_and_fp16_for_a_cpu_are_refused(tmp_path):
+    with pytest.raises(InputError, match="calibrate"):
+        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="int8")
+    with pytest.raises(InputError, match="--target gpu"):
+        export_onnx(EmoNet(8), tmp_path / "m.onnx", "standin", precision="fp16", target="cpu")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+@pytest.mark.parametrize("nclass", [8, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, target):
+    checkpoint = standin_path(nclass, seed)
+    identity = f"standin:{seed}"
+    path = tmp_path / "m.onnx"
+    export_onnx(
+        load_checkpoint(checkpoint),
+        path,
+        identity,
+        precision="int8",
+        target=target,
+        calibration=Calibration(calibration_crops(None, identity), "procedural"),
+    )
+    with load_session(checkpoint) as reference, load_session(path) as made:
+        check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
+    assert read_info(path).calibration["int8_share"] >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nclass", [8, 5])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_half_keeps_the_class_of_every_face_and_its_gates(tmp_path, nclass, seed):
+    checkpoint = standin_path(nclass, seed)
+    path = tmp_path / "m.onnx"
+    export_onnx(load_checkpoint(checkpoint), path, f"standin:{seed}", precision="fp16")
+    with load_session(checkpoint) as reference, load_session(path) as made:
+        check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["gpu", "cpu"])
+def test_the_same_inputs_give_the_same_model_byte_for_byte(onnx8, target):
+    images = calibration_crops(None, "standin", 4)
+    first, second = (quantize_int8(onnx.load(onnx8), images, target=target).model for _ in "12")
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(
+        deterministic=True
+    )
+    weights = [numpy_helper.to_array(t) for t in first.graph.initializer]
+    weights = [w for w in weights if w.dtype == np.int8 and w.ndim == 4 and w.shape[1] > 1]
+    assert len(weights) > 70
+    assert all(map(sums_fit_16_bits, weights)) == (target == "cpu")
+
+
+@pytest.mark.slow
+def test_int8_for_a_cpu_keeps_the_outputs_and_counts_what_it_did(onnx8, tmp_path):
+    quantized = quantize_int8(onnx.load(onnx8), golden_images(4, pixels=True), target="cpu")
+    onnx.checker.check_model(quantized.model, full_check=True)
+    record = quantized.record()
+    assert quantized.int8_share >= 0.8
+    assert len(record["sensitivity"]) == 114
+    in_int8 = 114 - len(record["float_layers"])
+    found = optimized_operators(quantized.model, tmp_path)
+    # Each block brings its three convolutions, and with them two norms.
+    blocks = found["QLinearConcat"]
+    assert in_int8 + 2 * (blocks - 1) <= found["QLinearConv"] <= in_int8 + 2 * blocks
+    images = golden_images(4)
+    want, got = run(onnx.load(onnx8), images), run(quantized.model, images)
+    for name, values in want.items():
+        error, spread = np.square(got[name] - values).mean(), values.var(0).mean()
+        assert error < 0.02 * spread, name

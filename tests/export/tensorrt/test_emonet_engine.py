@@ -1,0 +1,51 @@
+"""EmoNet itself through TensorRT-RTX's compiler."""
+
+from dataclasses import replace
+
+import onnx
+import pytest
+
+from emonet_deploy.export.onnx import save_model
+from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.fp16 import convert_fp16
+from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.options import BuildOptions
+from emonet_deploy.runtime.metadata import read_info, tensors_of
+
+pytest.importorskip("tensorrt_rtx")
+
+CONVOLUTIONS = 115
+
+
+def converted(source, folder, precision, interface):
+    """Return EmoNet's ONNX file in a precision and with an interface."""
+    model = onnx.load(source)
+    if precision == "fp16":
+        model = convert_fp16(model)
+    if interface == "image":
+        model = embed(model)
+    inputs, outputs = tensors_of(8, interface)
+    info = replace(
+        read_info(source), precision=precision, interface=interface, inputs=inputs, outputs=outputs
+    )
+    return save_model(model, folder / f"emonet_8.{precision}.onnx", info)
+
+
+@pytest.mark.parametrize(
+    ("precision", "runs_in", "interface", "sm"),
+    [
+        ("fp32", "float", "tensor", ()),
+        ("fp32", "float", "image", (75,)),
+        ("fp16", "half", "tensor", (89,)),
+        ("fp16", "half", "image", (75, 80, 86, 89, 120)),
+    ],
+)
+def test_every_convolution_runs_in_the_precision_asked_for(
+    onnx8, tmp_path, precision, runs_in, interface, sm
+):
+    model = converted(onnx8, tmp_path, precision, interface)
+    engine = build_engine(model, None, "trt-rtx", BuildOptions(sm=sm))
+    found = dict(engine.convolutions)
+    assert len(found) == CONVOLUTIONS
+    assert found.pop("conv1") == "float"
+    assert set(found.values()) == {runs_in}

@@ -1,0 +1,1 @@
+"""What several tests need: fakes, golden values, clips, tiny models, local servers."""

@@ -1,0 +1,102 @@
+import threading
+
+import numpy as np
+import pytest
+from helpers.fake_session import FakeSession
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emonet_deploy.errors import ArtifactError, BackendError, InputError
+from emonet_deploy.runtime.backends.registry import load_session
+
+CROP = (3, 256, 256)
+
+
+def test_a_batch_over_the_maximum_is_split_and_joined_in_order():
+    images = np.random.default_rng(0).random((7, *CROP), np.float32)
+    with FakeSession(max_batch=3) as split, FakeSession() as whole:
+        parts, together = split.run(images), whole.run(images)
+        assert split.batches == [3, 3, 1]
+    for name, values in together.items():
+        np.testing.assert_array_equal(parts[name], values)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (np.zeros((0, *CROP), np.float32), "empty"),
+        (np.zeros(CROP, np.float32), "N x 3 x 256 x 256"),
+        (np.zeros((1, 256, 256, 3), np.float32), "1 x 256 x 256 x 3"),
+        (np.zeros((1, *CROP), np.uint8), "float32, not uint8"),
+        (np.zeros((1, *CROP), np.float64), "float32, not float64"),
+        (np.full((1, *CROP), np.nan, np.float32), "NaN"),
+        (np.full((1, *CROP), np.inf, np.float32), "infinity"),
+        ([[1.0]], "not list"),
+        (np.float32(1), "not"),
+    ],
+)
+def test_bad_images_are_refused_in_one_line_before_the_backend_sees_them(images, words):
+    session = FakeSession()
+    with pytest.raises(InputError, match=words) as caught:
+        session.run(images)
+    assert "\n" not in str(caught.value)
+    assert session.batches == []
+
+
+@given(st.lists(st.integers(0, 5), max_size=5), st.sampled_from(["f2", "f4", "f8", "u1", "i8"]))
+def test_any_other_shape_is_an_input_error(shape, dtype):
+    with pytest.raises(InputError):
+        FakeSession().run(np.zeros(shape, dtype))
+
+
+def test_a_closed_session_says_so():
+    session = FakeSession()
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run(np.zeros((1, *CROP), np.float32))
+
+
+def test_the_image_interface_takes_pixels():
+    session = FakeSession(interface="image")
+    assert session.run(np.zeros((2, 256, 256, 3), np.uint8))["landmarks"].shape == (2, 68, 3)
+    with pytest.raises(InputError, match="uint8"):
+        session.run(np.zeros((2, 256, 256, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("missing.onnx", ArtifactError, "no ONNX model"),
+        ("model.tflite", InputError, "cannot tell"),
+        ("missing.plan", ArtifactError, "no artifact"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(tmp_path, name, error, words):
+    with pytest.raises(error, match=words):
+        load_session(tmp_path / name)
+
+
+def test_options_that_make_no_sense_are_refused(onnx8):
+    with pytest.raises(InputError, match="threads"):
+        load_session(onnx8, threads=0)
+    with pytest.raises(InputError, match="run by the backend onnx or openvino, not"):
+        load_session(onnx8, backend="torch")
+
+
+def test_several_threads_may_use_one_session(onnx8):
+    images = np.random.default_rng(1).random((4, *CROP), np.float32)
+    results = {}
+    with load_session(onnx8, device="cpu", threads=1) as session:
+        alone = [session.run(images[i : i + 1])["expression"] for i in range(4)]
+
+        def work(i):
+            results[i] = session.run(images[i : i + 1])["expression"]
+
+        workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    for i in range(4):
+        np.testing.assert_array_equal(results[i], alone[i])

@@ -1,0 +1,73 @@
+"""YuNet's model file cannot be fetched in every place; fetching it and refusing others can be."""
+
+import numpy as np
+import pytest
+from helpers import local_server as web
+
+from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.detection import yunet
+from emonet_deploy.runtime.detection.load import default_detector, load_detector
+from emonet_deploy.runtime.media.frame import Frame
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_right_file_is_fetched_once(home, monkeypatch):
+    import hashlib
+
+    content = b"stands for the model" * 1000
+    monkeypatch.setattr(yunet, "_SHA256", hashlib.sha256(content).hexdigest())
+    with web.serving(content) as server:
+        path = yunet.fetch_model(server.url)
+        assert path.read_bytes() == content
+        assert yunet.fetch_model(server.url) == path
+        assert len(server.requests) == 1
+
+
+def test_a_server_that_serves_something_else_is_refused(home):
+    with (
+        web.serving(b"version https://git-lfs.github.com/spec/v1") as server,
+        pytest.raises(InputError, match="--detector-model"),
+    ):
+        yunet.fetch_model(server.url)
+    assert not yunet.cached_model().exists()
+
+
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"junk" * 100)
+    with pytest.raises(InputError, match="cannot use") as failure:
+        load_detector("yunet", model=tmp_path / "m.onnx")
+    assert "\n" not in str(failure.value)
+
+
+def test_another_network_is_refused_in_one_line(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("Relu", ["input"], ["output"])
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 32, 32])
+        for name in ("input", "output")
+    ]
+    graph = helper.make_graph([node], "other", ends[:1], ends[1:])
+    opset = helper.make_opsetid("", 13)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="YuNet"):
+        load_detector("yunet", model=tmp_path / "m.onnx").detect(
+            Frame(np.zeros((64, 64, 3), np.uint8))
+        )
+
+
+def test_auto_is_yunet_where_only_its_file_is(home, monkeypatch):
+    from emonet_deploy.runtime.detection import centerface
+
+    monkeypatch.setattr(centerface.importlib.util, "find_spec", lambda name: None)
+    assert default_detector() is None
+    with pytest.raises(InputError, match=r"pip install 'emonet-deploy\[faces\]'"):
+        load_detector("auto")
+    yunet.cached_model().write_bytes(b"x")
+    assert default_detector() == "yunet"
