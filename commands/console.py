@@ -2,13 +2,12 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
     from emonet_deploy.benchmarks.metrics.difference import Difference
     from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
+    from emonet_deploy.runtime.output.table import Table
 
 __all__ = [
     "number",
@@ -43,23 +43,23 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(table: "Table") -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
-    if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            print("\t".join(map(str, row)))
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
+    from emonet_deploy.runtime.output.table import as_rich, as_tsv
+
+    if sys.stdout.isatty():
+        Console().print(as_rich(table))
+    else:
+        print(as_tsv(table), end="")
 
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
     """Print how far each tensor is from the reference's; nothing where there is none."""
+    from emonet_deploy.runtime.output.table import Table
+
     if not differences:
         return
-    print_table(
+    table = Table(
         (kind, "max error", "mean error", "share of spread", "cosine", "SNR dB"),
         [
             (
@@ -73,6 +73,7 @@ def print_differences(kind: str, differences: "Mapping[str, Difference]") -> Non
             for name, d in differences.items()
         ],
     )
+    print_table(table)
 
 
 def print_parity(result: "Parity") -> None:
@@ -95,18 +96,9 @@ def print_gates(gates: "Mapping[str, Verdict]") -> None:
 
 def print_accuracy(summary: "Summary") -> None:
     """Print the metrics of a run, the paper's beside them, and what it was compared with."""
-    published = summary.published.by_name() if summary.published else {}
-    rows = []
-    for name, value in summary.accuracy.by_name().items():
-        interval = summary.intervals[name]
-        row = [name, number(value, ".4f")]
-        row += [f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"]
-        row += [number(published[name], ".2f")] if published else []
-        row += ["pass" if summary.check[name].passed else "FAIL"] if summary.check else []
-        rows.append(row)
-    head = ["metric", "value", "95% interval"]
-    head += ["published"] * bool(published) + ["check"] * bool(summary.check)
-    print_table(head, rows)
+    from emonet_deploy.benchmarks.accuracy.tables import metrics_table
+
+    print_table(metrics_table(summary))
     if summary.against is not None:
         found = summary.against
         print(
@@ -164,4 +156,5 @@ def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JS
         return
     with atomic_write(path) as temporary:
         text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A name's bytes that are no UTF-8 become escapes, which JSON has too.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

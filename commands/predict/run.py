@@ -1,8 +1,8 @@
 """What ``emonet predict`` does: pictures, videos and cameras in; tables, data and copies out."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from emonet_deploy.runtime.backends.base import Session
     from emonet_deploy.runtime.detection.base import Detector
     from emonet_deploy.runtime.media.inputs import Source
-    from emonet_deploy.runtime.output.timeline import Timeline
-    from emonet_deploy.runtime.pipeline.pipeline import FrameResult
+    from emonet_deploy.runtime.output.sinks import Sink
 
 __all__ = ["Job", "Options", "check_options", "run_predict"]
 
@@ -111,12 +110,12 @@ def run_predict(job: Job, session: "Session") -> int:
             smoother=smoother_of(options.smooth),
             live=options.camera is not None,
         )
-        consumers = [*_consumers(job, session, outputs), outputs.enter_context(Tables()).add]
+        sinks = [outputs.enter_context(sink) for sink in _sinks(job, session)]
         update = outputs.enter_context(progress_bar("frames"))
         with closing(pipeline.run(reader)) as results:
             for done, result in enumerate(results, 1):
-                for consume in consumers:
-                    consume(result)
+                for sink in sinks:
+                    sink.append(result)
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
@@ -127,46 +126,26 @@ def run_predict(job: Job, session: "Session") -> int:
     return 1 if reader.unreadable else 0
 
 
-def _consumers(
-    job: Job, session: "Session", outputs: ExitStack
-) -> "Iterator[Callable[[FrameResult], None]]":
-    from emonet_deploy.runtime.output import tables as records
-    from emonet_deploy.runtime.output.copies import Saver
-    from emonet_deploy.runtime.output.timeline import Timeline
+def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
+    from emonet_deploy.runtime.output.copies import CopiesSink
+    from emonet_deploy.runtime.output.sinks import CsvSink, JsonLinesSink, JsonSink, ParquetSink
+    from emonet_deploy.runtime.output.timeline import TimelineSink
 
     options, classes = job.options, CLASS_NAMES[session.info.nclass]
-    writers = []
+    landmarks = options.landmarks
     if options.json is not None:
-        writers.append(records.write_json_rows(options.json))
+        yield JsonSink(options.json, landmarks=landmarks)
     if options.jsonl is not None:
-        writers.append(records.write_jsonl_rows(options.jsonl))
+        yield JsonLinesSink(options.jsonl, landmarks=landmarks)
     if options.csv is not None:
-        writers.append(records.write_csv_rows(options.csv, classes, landmarks=options.landmarks))
+        yield CsvSink(options.csv, classes, landmarks=landmarks)
     if options.parquet is not None:
-        writers.append(
-            records.write_parquet_rows(options.parquet, classes, landmarks=options.landmarks)
-        )
-    writes = [outputs.enter_context(writer) for writer in writers]
-
-    def write(result: "FrameResult") -> None:
-        for row in records.face_rows(result, landmarks=options.landmarks):
-            for one in writes:
-                one(row)
-
-    if writes:
-        yield write
+        yield ParquetSink(options.parquet, classes, landmarks=landmarks)
     if job.copies:
-        yield outputs.enter_context(Saver(job.copies)).add
+        yield CopiesSink(job.copies)
     if options.timeline is not None:
-        timeline = Timeline()
-        outputs.enter_context(_saved(timeline, options.timeline))
-        yield timeline.add
-
-
-@contextmanager
-def _saved(timeline: "Timeline", path: Path) -> Iterator[None]:
-    yield
-    timeline.save(path)
+        yield TimelineSink(options.timeline)
+    yield Tables()
 
 
 def _listed(names: Sequence[str]) -> Iterator[str]:

@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import cv2
 import numpy as np
@@ -16,9 +15,10 @@ from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.inputs import Source
 from emonet_deploy.runtime.media.video import WRITABLE_VIDEOS, VideoWriter, write_video
 from emonet_deploy.runtime.output.annotate import Annotator, enlarged
+from emonet_deploy.runtime.output.sinks import Sink
 from emonet_deploy.runtime.pipeline.pipeline import FrameResult
 
-__all__ = ["Saver", "plan_copies", "write_picture"]
+__all__ = ["CopiesSink", "plan_copies", "write_picture"]
 
 _WRITABLE_PICTURES: Final = frozenset(
     (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -62,18 +62,17 @@ def plan_copies(target: Path, sources: Sequence[Source], camera: int | None) -> 
     return plan
 
 
-class Saver:
-    """Draws each result and writes it to the copy of its source; a context manager."""
+class CopiesSink(Sink):
+    """Draws each result and writes it to the copy of its source."""
 
     def __init__(self, plan: dict[str, Path], *, landmarks: bool = True) -> None:
         """Take where each copy goes, see ``plan_copies``."""
         self._plan = plan
         self._annotator = Annotator(landmarks=landmarks)
-        self._open = ExitStack()
         self._source: str | None = None
         self._video: VideoWriter | None = None
 
-    def add(self, result: FrameResult) -> None:
+    def append(self, result: FrameResult) -> None:
         """Write a result; the frames of a video come one after the other.
 
         Raises:
@@ -81,7 +80,7 @@ class Saver:
         """
         frame = result.frame
         if frame.source != self._source:
-            self._open.close()
+            self._copy.close()
             self._source, self._video = frame.source, None
         if frame.time is None or frame.fps is None:
             picture = self._annotator.draw(enlarged(result))
@@ -89,19 +88,11 @@ class Saver:
             return
         if self._video is None:
             path = self._plan[frame.source]
-            self._video = self._open.enter_context(write_video(path, frame.fps))
+            self._video = self._copy.enter_context(write_video(path, frame.fps))
         self._video.write(self._annotator.draw(result), frame.time)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._open.__exit__(kind, error, traceback)
+    def _open(self, stack: ExitStack) -> None:
+        self._copy = stack.enter_context(ExitStack())  # the copy of the source at hand
 
 
 def write_picture(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
