@@ -1,18 +1,15 @@
 """From a face's box to the 256 x 256 crop the network sees."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE
+from emonet_deploy.runtime.choices import CropName
 from emonet_deploy.runtime.detection.base import Box
 from emonet_deploy.runtime.pipeline.preprocess import crop_box
 
 __all__ = ["CropName", "crop_face"]
-
-CropName = Literal["paper", "stretch"]
 
 _FOREHEAD = 0.25
 """Share of a detector's box above the brows, where landmarks end."""

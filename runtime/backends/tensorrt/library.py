@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from emonet_deploy.emonet_ref.optional_packages import import_package
 from emonet_deploy.errors import BackendError, EmonetError
+from emonet_deploy.runtime.choices import EngineKind
 
 __all__ = [
     "INSTALL",
@@ -17,8 +18,6 @@ __all__ = [
     "import_tensorrt",
     "logger_of",
 ]
-
-EngineKind = Literal["trt", "trt-rtx"]
 
 PACKAGES: Final[dict[EngineKind, str]] = {"trt": "tensorrt", "trt-rtx": "tensorrt_rtx"}
 """The Python package behind each kind of engine."""
