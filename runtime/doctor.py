@@ -114,8 +114,9 @@ def require(backend: Backend, purpose: Purpose) -> None:
     problem = all(need.problem or need.name == _GPU for need in missing)
     what = f"engines of the kind {backend}" if backend in PACKAGES else f"models on {backend}"
     raise (BackendError if problem else MissingDependencyError)(
-        f"cannot {purpose} {what} here: {', '.join(map(_described, missing))}; "
-        f"or {_INSTEAD.get((backend, purpose), 'use --engine onnx')}"
+        f"cannot {purpose} {what} here: {', '.join(map(_state, missing))}",
+        hint=f"{'; '.join(need.remedy for need in missing)}; "
+        f"or {_INSTEAD.get((backend, purpose), 'use --engine onnx')}",
     )
 
 
@@ -151,5 +152,10 @@ def _version(package: str, module: str) -> str:
 
 
 def _described(need: Requirement) -> str:
-    state = f"cannot be loaded ({need.problem})" if need.problem else "is missing"
-    return f"{need.name} {state}: {need.remedy}"
+    return f"{_state(need)}: {need.remedy}"
+
+
+def _state(need: Requirement) -> str:
+    return f"{need.name} " + (
+        f"cannot be loaded ({need.problem})" if need.problem else "is missing"
+    )

@@ -4,10 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emonet_deploy.commands.console import progress_bar, say
+from emonet_deploy.commands.console import progress_bar, say, warn
+from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.tables import Tables
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
@@ -18,97 +21,96 @@ if TYPE_CHECKING:
     from emonet_deploy.runtime.media.inputs import Source
     from emonet_deploy.runtime.output.sinks import Sink
 
-__all__ = ["Job", "Options", "check_options", "run_predict"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command was asked for, apart from the model; names are those of its options."""
-
-    names: Sequence[str]
-    camera: int | None = None
-    detector: str = "auto"
-    detector_model: Path | None = None
-    detect_size: int | None = None
-    min_score: float = 0.4
-    boxes: Path | None = None
-    crop: str = "paper"
-    smooth: str = "authors"
-    memory: float = 60.0
-    batch: int = 8
-    landmarks: bool = False
-    json: Path | None = None
-    jsonl: Path | None = None
-    csv: Path | None = None
-    parquet: Path | None = None
-    save: Path | None = None
-    timeline: Path | None = None
-    force: bool = False
+__all__ = ["Job", "prepare", "run_predict"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Options that were checked: nothing is left that could fail before the first frame."""
+    """What was asked for and found to make sense: nothing is left to fail before the first frame.
 
-    options: Options
+    Attributes:
+        sources: pictures and videos.
+        camera: number of a camera that is read after them.
+        detector: finds the faces.
+        copies: where the annotated copy of each source goes.
+        faces: how faces are cut out.
+        clips: what is kept from frame to frame.
+        outputs: where results go.
+    """
+
     sources: "list[Source]"
-    copies: dict[str, Path]
+    camera: int | None
     detector: "Detector"
+    copies: dict[str, Path]
+    faces: Faces
+    clips: Clips
+    outputs: Outputs
 
 
-def check_options(options: Options) -> Job:
+def prepare(
+    names: Sequence[str], camera: int | None, faces: Faces, clips: Clips, outputs: Outputs
+) -> Job:
     """Find the inputs, the outputs and the detector, before a model is loaded.
 
     Raises:
         EmonetError: an input is missing, an output exists, or an option makes no sense.
     """
-    from emonet_deploy.runtime.media.inputs import expand_inputs
+    from emonet_deploy.runtime.detection.fixed import KnownBoxes
+    from emonet_deploy.runtime.media.inputs import expand_inputs, read_list
     from emonet_deploy.runtime.output.copies import plan_copies
     from emonet_deploy.runtime.output.timeline import check_timeline
-    from emonet_deploy.runtime.pipeline.smoothing import smoother_of
 
-    found: dict[Path, Source] = {}
-    for source in expand_inputs(_listed(options.names)):
-        found.setdefault(source.path.resolve(), source)  # What is named twice is read once.
+    found: dict[str, Source] = {}
+    listed = (item for name in names for item in (read_list(_stdin()) if name == "-" else [name]))
+    for source in expand_inputs(listed, say):
+        found.setdefault(realpath(source.path), source)  # What is named twice is read once.
     sources = list(found.values())
-    if not sources and options.camera is None:
-        raise InputError("no input named; give pictures, videos, folders, or --camera 0")
-    if options.crop not in ("paper", "stretch"):
-        raise InputError(f"unknown crop {options.crop!r}; choose paper or stretch")
-    smoother_of(options.smooth)
-    if options.timeline is not None:
-        check_timeline(options.timeline)
+    there = [source for source in sources if source.problem is None]
+    problems = [source.problem for source in sources if source.problem is not None]
+    if problems and not there:
+        raise InputError(problems[0])
+    if not sources and camera is None:
+        raise InputError("no input named", hint="give pictures, videos, folders, or --camera 0")
+    if outputs.timeline is not None:
+        check_timeline(outputs.timeline)
     copies: dict[str, Path] = {}
-    if options.save is not None:
-        copies = plan_copies(options.save, sources, options.camera)
-    files = (options.json, options.jsonl, options.csv, options.parquet, options.timeline)
-    _check_outputs([*filter(None, files), *copies.values()], sources, force=options.force)
-    return Job(options, sources, copies, _detector(options, sources))
+    if outputs.save is not None:
+        copies = plan_copies(outputs.save, sources, camera)
+    _check_outputs([*outputs.files, *copies.values()], sources, force=outputs.force)
+    if outputs.timeline is not None:
+        are_clips = [source.is_video for source in there] + [True] * (camera is not None)
+        if are_clips != [True]:
+            raise InputError("a timeline shows one video", hint="name one, or leave --timeline out")
+    moving = camera is not None or any(source.is_video for source in there)
+    detector = _detector(faces, moving=moving)
+    if isinstance(detector, KnownBoxes) and camera is None:
+        detector.require([str(source.path) for source in there])
+    return Job(sources, camera, detector, copies, faces, clips, outputs)
 
 
-def run_predict(job: Job, session: "Session") -> int:
+def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     """Run a job on a session and print its tables; return the exit code.
 
     Raises:
         EmonetError: nothing could be read, or an output could not be written.
     """
     from emonet_deploy.commands.signals import stop_signals
+    from emonet_deploy.runtime.detection.fixed import KnownBoxes
     from emonet_deploy.runtime.media.reader import SourceReader
     from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
     from emonet_deploy.runtime.pipeline.predictor import Predictor
     from emonet_deploy.runtime.pipeline.smoothing import smoother_of
     from emonet_deploy.runtime.tracking.tracker import Tracker
 
-    options = job.options
     with stop_signals(say) as stop, ExitStack() as outputs:
-        reader = SourceReader(job.sources, options.camera, say=say, stop=stop)
+        reader = SourceReader(job.sources, job.camera, say=warn, stop=stop)
         pipeline = EmotionPipeline(
-            Predictor(session, options.batch),
+            Predictor(session, batch),
             job.detector,
-            crop="stretch" if options.crop == "stretch" else "paper",
-            tracker=Tracker(memory=options.memory),
-            smoother=smoother_of(options.smooth),
-            live=options.camera is not None,
+            crop=job.faces.crop,
+            tracker=Tracker(memory=job.clips.memory),
+            smoother=smoother_of(job.clips.smooth),
+            live=job.camera is not None,
         )
         sinks = [outputs.enter_context(sink) for sink in _sinks(job, session)]
         update = outputs.enter_context(progress_bar("frames"))
@@ -119,11 +121,16 @@ def run_predict(job: Job, session: "Session") -> int:
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
-        return 130
+        return ExitCode.INTERRUPTED
+    failed = False
     if reader.unreadable:
-        count = len(job.sources) + (options.camera is not None)
-        say(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
-    return 1 if reader.unreadable else 0
+        count = len(job.sources) + (job.camera is not None)
+        warn(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
+        failed = True
+    if isinstance(job.detector, KnownBoxes) and (problem := job.detector.problem()):
+        warn(f"error: {problem}")
+        failed = True
+    return ExitCode.ERROR if failed else ExitCode.OK
 
 
 def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
@@ -131,55 +138,51 @@ def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
     from emonet_deploy.runtime.output.sinks import CsvSink, JsonLinesSink, JsonSink, ParquetSink
     from emonet_deploy.runtime.output.timeline import TimelineSink
 
-    options, classes = job.options, CLASS_NAMES[session.info.nclass]
-    landmarks = options.landmarks
-    if options.json is not None:
-        yield JsonSink(options.json, landmarks=landmarks)
-    if options.jsonl is not None:
-        yield JsonLinesSink(options.jsonl, landmarks=landmarks)
-    if options.csv is not None:
-        yield CsvSink(options.csv, classes, landmarks=landmarks)
-    if options.parquet is not None:
-        yield ParquetSink(options.parquet, classes, landmarks=landmarks)
+    wanted, classes = job.outputs, CLASS_NAMES[session.info.nclass]
+    landmarks = wanted.landmarks
+    if wanted.json is not None:
+        yield JsonSink(wanted.json, landmarks=landmarks)
+    if wanted.jsonl is not None:
+        yield JsonLinesSink(wanted.jsonl, landmarks=landmarks)
+    if wanted.csv is not None:
+        yield CsvSink(wanted.csv, classes, landmarks=landmarks)
+    if wanted.parquet is not None:
+        yield ParquetSink(wanted.parquet, classes, landmarks=landmarks)
     if job.copies:
         yield CopiesSink(job.copies)
-    if options.timeline is not None:
-        yield TimelineSink(options.timeline)
+    if wanted.timeline is not None:
+        yield TimelineSink(wanted.timeline)
     yield Tables()
 
 
-def _listed(names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        if name == "-":
-            yield from filter(None, map(str.strip, sys.stdin))
-        else:
-            yield name
+def _stdin() -> bytes:
+    # As bytes: names in a list need not be in the terminal's encoding.
+    return sys.stdin.buffer.read()
 
 
 def _check_outputs(outputs: Sequence[Path], sources: "Sequence[Source]", *, force: bool) -> None:
-    inputs = {source.path.resolve() for source in sources}
-    taken: set[Path] = set()
+    inputs = {realpath(source.path) for source in sources}
+    taken: set[str] = set()
     for path in outputs:
-        if path.resolve() in inputs:
-            raise InputError(f"{path} is an input; an output needs another name")
-        if path.resolve() in taken:
-            raise InputError(f"{path} is named for two outputs; give each its own name")
+        if realpath(path) in inputs:
+            raise InputError(f"{path} is an input", hint="an output needs another name")
+        if realpath(path) in taken:
+            raise InputError(f"{path} is named for two outputs", hint="give each its own name")
         if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file")
+            raise InputError(f"{path} is a folder", hint="name a file")
         if path.exists() and not force:
-            raise InputError(f"{path} exists; name another file or add --force")
-        taken.add(path.resolve())
+            raise InputError(f"{path} exists", hint="name another file or add --force")
+        taken.add(realpath(path))
 
 
-def _detector(options: Options, sources: "Sequence[Source]") -> "Detector":
+def _detector(faces: Faces, *, moving: bool) -> "Detector":
     from emonet_deploy.runtime.detection.fixed import KnownBoxes
     from emonet_deploy.runtime.detection.load import default_detector, load_detector
 
-    if options.boxes is not None:
-        return KnownBoxes(options.boxes)
-    name = options.detector
-    moving = options.camera is not None or any(source.is_video for source in sources)
-    searching = options.detector_model is not None or default_detector() is not None
+    if faces.boxes is not None:
+        return KnownBoxes(faces.boxes, say=warn)
+    name = faces.detector
+    searching = faces.detector_model is not None or default_detector() is not None
     if name == "auto" and not searching and not moving:
         say(
             "note: no face detector is installed, so each picture is taken as a ready face crop; "
@@ -187,5 +190,5 @@ def _detector(options: Options, sources: "Sequence[Source]") -> "Detector":
         )
         name = "none"
     return load_detector(
-        name, model=options.detector_model, size=options.detect_size, min_score=options.min_score
+        name, model=faces.detector_model, size=faces.detect_size, min_score=faces.min_score
     )

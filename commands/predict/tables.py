@@ -4,9 +4,9 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
-from emonet_deploy.commands.console import print_table
+from emonet_deploy.commands.console import print_table, show
 from emonet_deploy.runtime.output.sinks import Sink
-from emonet_deploy.runtime.output.table import Table, tsv_line
+from emonet_deploy.runtime.output.table import Table
 from emonet_deploy.runtime.pipeline.pipeline import FrameResult
 
 __all__ = ["Tables"]
@@ -91,9 +91,9 @@ class Tables(Sink):
             self._set()
             self._columns = columns
             if not sys.stdout.isatty():
-                print(tsv_line(columns))
+                show(*columns)
         if not sys.stdout.isatty():
-            print(tsv_line(row), flush=True)
+            show(*row)
             return
         self._rows.append(row)
         if len(self._rows) >= _ROWS:

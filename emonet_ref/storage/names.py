@@ -5,30 +5,32 @@ neither an output nor a C++ binding can hold (OpenCV's ends the process).
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from emonet_deploy.errors import EmonetError, InputError
 
 __all__ = ["readable", "utf8_path"]
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
-_CONTROLS |= {9: "\\t", 10: "\\n", 13: "\\r", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_UNREADABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: tabs, ends of lines, escape sequences
+    "\u2028\u2029"  # ends of lines
+    "\u202a-\u202e\u2066-\u2069"  # what turns the direction of all that follows
+    "\ud800-\udfff]"  # bytes of a name that are not UTF-8
+)
 
 
 def readable(text: str) -> str:
     r"""Return text that every UTF-8 output can hold, on one line.
 
-    Bytes that are no UTF-8, tabs, line breaks and other control characters become escapes:
-    ``caf\xe9.jpg``. Everything else stays as it is.
+    Bytes that are no UTF-8, tabs, line breaks and what else would disturb a terminal become the
+    escapes of Python and JSON: ``caf\udce9.jpg``. Everything else stays as it is.
     """
-    try:
-        raw = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # names on Windows are UTF-16, in which surrogates can stand alone
-        raw = text.encode("utf-8", "surrogatepass")
-    return raw.decode("utf-8", "backslashreplace").translate(_CONTROLS)
+    return _UNREADABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager

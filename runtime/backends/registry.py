@@ -1,7 +1,9 @@
 """The table of backends, and the one way to run an artifact: ``load_session(path).run(images)``."""
 
+import logging
 import os
 from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 from emonet_deploy.errors import InputError
@@ -9,6 +11,8 @@ from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.types import Backend, Device
 
 __all__ = ["BACKENDS", "backends_of", "load_session"]
+
+_LOGGER = logging.getLogger(__name__)
 
 BACKENDS: Final[tuple[Backend, ...]] = ("torch", "onnx", "openvino", "trt", "trt-rtx")
 
@@ -71,7 +75,24 @@ def load_session(
         raise InputError(
             f"{os.fspath(path)} is run by the backend {' or '.join(fitting)}, not by {backend}"
         )
-    match backend or fitting[0]:
+    begun = perf_counter()
+    session = _open_session(path, backend or fitting[0], device, threads, graph=graph)
+    _LOGGER.info(
+        "%s is run by %s (%s) on %s; loaded in %.2f s",
+        os.fspath(path), session.backend, session.provider, session.device, perf_counter() - begun,
+    )  # fmt: skip
+    return session
+
+
+def _open_session(
+    path: str | os.PathLike[str],
+    backend: Backend,
+    device: Device,
+    threads: int | None,
+    *,
+    graph: bool,
+) -> Session:
+    match backend:
         case "torch":
             from emonet_deploy.runtime.backends.pytorch import TorchSession
 
