@@ -22,7 +22,7 @@ CODE = {
     "runtime/backends/tensorrt/library.py": TENSORRT,
     "runtime/backends/tensorrt/session.py": TENSORRT,
     "runtime/backends/tensorrt/runner.py": TENSORRT,
-    "runtime/backends/tensorrt/rtx.py": RTX,
+    "runtime/backends/tensorrt/rtx_runner.py": RTX,
     "runtime/backends/tensorrt/cuda.py": (),
     "runtime/backends/tensorrt/cuda_graph.py": (),
 }

@@ -17,7 +17,7 @@ from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["OnnxSession"]
+__all__ = ["OnnxSession", "open_session"]
 
 _QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
 
@@ -74,6 +74,13 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
         except Exception as error:  # ONNX Runtime's exceptions share no base
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, results, strict=True))
+
+
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+) -> OnnxSession:
+    """Load a model; see ``load_session``."""
+    return OnnxSession(path, device, threads)
 
 
 def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:

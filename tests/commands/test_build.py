@@ -21,7 +21,7 @@ def bare(monkeypatch):
     """A machine without GPU, TensorRT, pycuda and OpenVINO."""
     for name in ("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: None)
 
 
 def error_line(result):
@@ -153,7 +153,7 @@ def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
     for name in ("tensorrt", "pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     card = CudaDevice("NVIDIA L4", "8.9", "13.0")
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: card)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
     _, rows = examined(tmp_path)
     assert rows["trt", "run"]["ready"]
     assert rows["trt", "build"]["ready"]

@@ -1,4 +1,4 @@
-"""Engines of TensorRT and TensorRT-RTX as sessions."""
+"""Engines of TensorRT as sessions."""
 
 import os
 import weakref
@@ -10,17 +10,16 @@ from typing import ClassVar
 
 from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError, one_line
 from emonet_deploy.runtime.backends.base import Session, check_images
+from emonet_deploy.runtime.backends.registry import require_backend
 from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine, rebuild_command
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
-from emonet_deploy.runtime.backends.tensorrt.rtx import RtxRunner
 from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes, EngineRunner
-from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.hardware.gpu import cuda_device
 from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["RtxSession", "TensorRTSession"]
+__all__ = ["TensorRTSession", "open_session"]
 
 
 class TensorRTSession(Session):
@@ -57,7 +56,7 @@ class TensorRTSession(Session):
             raise InputError(
                 f"{path} is an engine and runs on a GPU; on the CPU run the ONNX model it came from"
             )
-        require(self._kind, "run")
+        require_backend(self.backend, "run")
         trt = import_tensorrt(self._kind)
         card = cuda_device()
         record = check_engine(path, info, trt.__version__, card)
@@ -106,12 +105,11 @@ class TensorRTSession(Session):
                 yield
 
 
-class RtxSession(TensorRTSession):
-    """An engine of TensorRT-RTX on any GPU it was built for."""
-
-    backend: ClassVar[Backend] = "trt-rtx"
-    _kind: ClassVar[EngineKind] = "trt-rtx"
-    _runner_type: ClassVar[type[EngineRunner]] = RtxRunner
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+) -> TensorRTSession:
+    """Load an engine of TensorRT; see ``load_session``."""
+    return TensorRTSession(path, device, graph=graph)
 
 
 @contextmanager
