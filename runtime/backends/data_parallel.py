@@ -13,14 +13,14 @@ from emonet_deploy.runtime.hardware.cpu import usable_processors
 from emonet_deploy.runtime.metadata import ModelInfo
 from emonet_deploy.runtime.types import Array
 
-__all__ = ["SharingSession"]
+__all__ = ["DataParallelSession"]
 
 M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class SharingSession(Session, Generic[M]):
+class DataParallelSession(Session, Generic[M]):
     """A session that opens its model once for all threads and, when a batch is large enough, again.
 
     On a CPU a single image stays in the caches, so that a batch is split into images. One alone is

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
@@ -22,7 +22,7 @@ __all__ = ["OnnxSession", "open_session"]
 _QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
 
 
-class OnnxSession(SharingSession[ort.InferenceSession]):
+class OnnxSession(DataParallelSession[ort.InferenceSession]):
     """An ONNX model of this toolkit on ONNX Runtime."""
 
     backend: ClassVar[Backend] = "onnx"

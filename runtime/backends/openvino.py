@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 import numpy as np
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.backends.registry import require_device
 from emonet_deploy.runtime.metadata import read_info
@@ -30,7 +30,7 @@ Requests: TypeAlias = SimpleQueue[Any]
 """Inference requests that nobody uses at the moment."""
 
 
-class OpenVinoSession(SharingSession[Requests]):
+class OpenVinoSession(DataParallelSession[Requests]):
     """An ONNX model of this toolkit on OpenVINO; an INT8 one for TensorRT is in int8 here too."""
 
     backend: ClassVar[Backend] = "openvino"
