@@ -16,7 +16,7 @@ from emonet_deploy.benchmarks.speed.memory import Footprint, measure_footprint
 from emonet_deploy.benchmarks.speed.peak import PEAK_MACS, peak_call
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.pipeline.interface import prepare
 from emonet_deploy.runtime.precision import Gates
 from emonet_deploy.runtime.types import Array

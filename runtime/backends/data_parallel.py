@@ -65,10 +65,10 @@ class DataParallelSession(Session, Generic[M]):
             raise BackendError("this session was closed while it ran; load the artifact again")
         return self._outputs(model, images)
 
-    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
+    def _run_each(self, batches: Sequence[Array], names: Sequence[str]) -> list[dict[str, Array]]:
         alone = self._opened_for_each() if len(batches) >= self._threads else None
         if alone is None:
-            return super()._run_each(batches)
+            return super()._run_each(batches, names)
         return share_out(batches, self._threads, partial(self._outputs, alone), self._run)
 
     def _opened_for_each(self) -> M | None:

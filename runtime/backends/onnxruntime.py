@@ -77,7 +77,7 @@ class OnnxSession(DataParallelSession[ort.InferenceSession]):
 
 
 def open_session(
-    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
 ) -> OnnxSession:
     """Load a model; see ``load_session``."""
     return OnnxSession(path, device, threads)

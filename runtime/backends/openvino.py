@@ -80,7 +80,7 @@ class OpenVinoSession(DataParallelSession[Requests]):
 
 
 def open_session(
-    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
 ) -> OpenVinoSession:
     """Load a model; see ``load_session``."""
     return OpenVinoSession(path, device, threads)

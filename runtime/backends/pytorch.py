@@ -68,7 +68,7 @@ class TorchSession(Session):
 
 
 def open_session(
-    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
 ) -> TorchSession:
     """Load a checkpoint; see ``load_session``."""
     return TorchSession(load_checkpoint(path), identify_checkpoint(path), device, threads)

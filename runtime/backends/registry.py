@@ -53,7 +53,7 @@ class OpenSession(Protocol):
     """The function that each backend's file has under the name ``open_session``."""
 
     def __call__(
-        self, path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+        self, path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
     ) -> Session:
         """Load an artifact; see ``load_session``. What a backend has no use for it leaves aside."""
         ...
@@ -184,7 +184,7 @@ def load_session(
     backend: Backend | None = None,
     device: Device = "auto",
     threads: int | None = None,
-    graph: bool = False,
+    graph: bool | None = None,
 ) -> Session:
     """Load an artifact and make it ready to run.
 
@@ -197,7 +197,8 @@ def load_session(
         threads: CPU threads for one run; by default the library's own choice. On ONNX Runtime and
             OpenVINO a batch of as many images or more is shared out among so many threads, by
             default one for each processor.
-        graph: run an engine as a CUDA graph where that works; nothing to the other backends.
+        graph: run an engine as CUDA graphs: by default where that works, True warns where it
+            does not, False never; nothing to the other backends.
 
     Raises:
         ArtifactError: the file is missing, damaged, foreign or made for another machine.

@@ -84,7 +84,7 @@ def test_running_tells_what_is_missing_before_anything_is_made(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
     line = error_line(emonet(*command, "--engine", engine))
-    for part in ("tensorrt", "NVIDIA GPU", "pip install pycuda", "--engine onnx"):
+    for part in ("tensorrt", "NVIDIA GPU", "pip install 'pycuda", "--engine onnx"):
         assert part in line
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
@@ -138,13 +138,13 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     assert not rows["trt", "run"]["ready"]
     assert not rows["trt-rtx", "build"]["ready"]
     missing = " ".join(rows["trt", "run"]["missing"])
-    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install pycuda"):
+    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install 'pycuda"):
         assert part in missing
         assert part in text
     assert rows["openvino", "run"]["missing"] == [
         "openvino is missing: pip install 'openvino>=2025'"
     ]
-    assert "pip install tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
+    assert "pip install 'tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
 
 
 def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):

@@ -21,7 +21,7 @@ class RtxSession(TensorRTSession):
 
 
 def open_session(
-    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
 ) -> RtxSession:
     """Load an engine of TensorRT-RTX; see ``load_session``."""
     return RtxSession(path, device, graph=graph)
