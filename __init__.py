@@ -5,6 +5,7 @@ that ``import emonet_deploy`` costs nothing.
 """
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["EmotionPipeline", "Predictor", "__version__", "export_onnx", "load_session"]
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants to read it says so
 
 _LAZY: Final = {
     "EmotionPipeline": "emonet_deploy.runtime.pipeline.pipeline",

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.metrics.difference import Difference
 from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
-from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
@@ -34,33 +33,29 @@ with needs("export", "read checkpoints"):
     )
 
 __all__ = [
-    "calibration_of",
+    "choose_reference",
     "export_checked",
-    "interface_of",
     "layer_differences",
+    "load_calibration",
     "obtain",
     "parity_crops",
-    "precision_of",
-    "reference_for",
-    "reference_of",
+    "resolve_checkpoint",
+    "resolve_reference",
     "runnable",
-    "source_of",
 ]
 
 Say = Callable[[str], None]
 
 
-def source_of(name: str, nclass: int, say: Say) -> Checkpoint:
+def resolve_checkpoint(name: str, nclass: int, say: Say) -> Checkpoint:
     """Return the checkpoint called ``name``; see ``find_checkpoint``."""
-    if nclass not in CLASS_NAMES:
-        raise InputError(f"--nclass must be 5 or 8, not {nclass}")
     source = find_checkpoint(name, nclass, notify=say)
     if source.is_standin:
         say("note: the stand-in is untrained, its predictions mean nothing")
     return source
 
 
-def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
+def resolve_reference(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
     """Return the checkpoint an artifact was made from, or the one the user names for it.
 
     Raises:
@@ -68,15 +63,16 @@ def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Chec
     """
     if name is None and identity.startswith("sha256:"):
         raise InputError(
-            f"the artifact came from a file ({identity[:19]}...); name it with --checkpoint FILE"
+            f"the artifact came from a file ({identity[:19]}...)",
+            hint="name it with --checkpoint FILE",
         )
-    source = source_of(name or identity, nclass, say)
+    source = resolve_checkpoint(name or identity, nclass, say)
     if source.identity != identity:
         raise InputError(f"the artifact came from {identity}, not from {source.identity}")
     return source
 
 
-def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
+def choose_reference(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
     """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
 
     Args:
@@ -89,9 +85,9 @@ def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoin
     """
     for path in artifacts:
         if artifact_kind(path) == "checkpoint":
-            return source_of(str(path), nclass, say)
+            return resolve_checkpoint(str(path), nclass, say)
     info = read_info(artifacts[0])
-    return reference_of(info.checkpoint, info.nclass, None, say)
+    return resolve_reference(info.checkpoint, info.nclass, None, say)
 
 
 def parity_crops(n: int) -> NDArray[np.uint8]:
@@ -133,7 +129,7 @@ def export_checked(
     from emonet_deploy.export.onnx import export_onnx
 
     if precision == "int8" and calibration is None:
-        calibration = calibration_of(None, source.identity)
+        calibration = load_calibration(None, source.identity)
     model = load_checkpoint(source.path, nclass)
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
@@ -153,34 +149,22 @@ def export_checked(
     return path, result
 
 
-def calibration_of(
-    folder: Path | None, identity: str, budget: float | None = None, calibrator: str = "minmax"
+def load_calibration(
+    folder: Path | None,
+    identity: str,
+    budget: float | None = None,
+    calibrator: Calibrator = "minmax",
 ) -> Calibration:
     """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
-    chosen = cast("Calibrator", _one_of(get_args(Calibrator), calibrator, "calibrator"))
     images = calibration_crops(folder, identity)
-    return Calibration(images, "procedural" if folder is None else folder.name, budget, chosen)
-
-
-def target_of(name: str) -> Target:
-    """Return the target called ``name``; ``InputError`` when there is none."""
-    return cast("Target", _one_of(get_args(Target), name, "target"))
+    return Calibration(images, "procedural" if folder is None else folder.name, budget, calibrator)
 
 
 def precision_of(name: str) -> Precision:
     """Return the precision called ``name``; ``InputError`` when there is none."""
-    return cast("Precision", _one_of(get_args(Precision), name, "precision"))
-
-
-def interface_of(name: str) -> Interface:
-    """Return the interface called ``name``; ``InputError`` when there is none."""
-    return cast("Interface", _one_of(get_args(Interface), name, "interface"))
-
-
-def _one_of(choices: Sequence[str], name: str, what: str) -> str:
-    if name.strip() not in choices:
-        raise InputError(f"unknown {what} {name!r}; choose {' or '.join(choices)}")
-    return name.strip()
+    if name not in get_args(Precision):
+        raise InputError(f"unknown precision {name!r}; choose {' or '.join(get_args(Precision))}")
+    return cast("Precision", name)
 
 
 def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tuple[Path, Backend]]:

@@ -1,16 +1,24 @@
-"""What the command line prints: results to standard output, the rest to standard error."""
+"""What the command line prints: results to standard output, the rest to standard error.
+
+Notes and progress are silenced by ``--quiet``; results, warnings and errors are not. What names
+and messages hold that would break a line, a column or a terminal is written as escapes.
+"""
 
 import json
+import logging
+import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -18,24 +26,120 @@ if TYPE_CHECKING:
     from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
 
 __all__ = [
+    "logging_to_stderr",
     "number",
     "phase_bar",
     "print_accuracy",
     "print_differences",
     "print_parity",
     "print_table",
+    "printable",
     "progress_bar",
     "say",
+    "set_verbosity",
+    "show",
+    "standard_output",
+    "warn",
     "write_json",
 ]
+
+_LOGGER: Final = logging.getLogger("emonet_deploy")
+_QUIET: Final = logging.ERROR
+"""The level at which the logger of the toolkit stands when only errors and results are wanted."""
+
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters: tabs, ends of lines, escape sequences
+    "\u2028\u2029"  # ends of lines
+    "\u202a-\u202e\u2066-\u2069"  # what turns the direction of all that follows
+    "\ud800-\udfff]"  # bytes of a name that are not UTF-8
+)
 
 _LISTED = 20
 """How many missing pictures are named."""
 
 
+def show(*cells: object) -> None:
+    """Print a line of results; several cells are separated by tabs.
+
+    Raises:
+        InputError: standard output takes no more.
+        typer.Exit: nobody reads it any more.
+    """
+    with standard_output():
+        print("\t".join(printable(cell) for cell in cells), flush=True)
+
+
 def say(message: str) -> None:
-    """Print a note, a warning or an error."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a note, unless only errors and results are wanted."""
+    if not _is_quiet():
+        warn(message)
+
+
+def warn(message: str) -> None:
+    """Print a warning or an error."""
+    with suppress(OSError):  # Nobody can be told that nobody can be told.
+        print(printable(message), file=sys.stderr, flush=True)
+
+
+def printable(value: object) -> str:
+    r"""Return a text on one line, with escapes such as ``\n`` for what is not to be printed."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Say in one line that standard output takes no more; end quietly where nobody reads it.
+
+    Raises:
+        InputError: a write in the block failed.
+        typer.Exit: it failed because the reader has gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:  # of a file: not ours
+            raise
+        # What is still in the buffer goes nowhere, or Python would fail on it once more at its end.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from error
+        raise InputError(
+            f"cannot write to standard output: {error.strerror or error}",
+            hint="free some space or send it elsewhere",
+        ) from error
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Print on standard error what the toolkit logs, from the level of ``set_verbosity`` on."""
+    before, handler = _LOGGER.level, _OnStderr()
+    _LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(before)
+
+
+def set_verbosity(*, quiet: bool, verbose: int) -> None:
+    """Set what is printed on standard error.
+
+    Args:
+        quiet: errors only.
+        verbose: 0 for warnings and notes, 1 for what the library did too, 2 for its details.
+    """
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    _LOGGER.setLevel(_QUIET if quiet else levels[min(verbose, 2)])
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def _is_quiet() -> bool:
+    return _LOGGER.level >= _QUIET
 
 
 def number(value: float | None, form: str) -> str:
@@ -47,12 +151,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     """Print a table on a terminal, tab-separated lines elsewhere."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            print("\t".join(map(str, row)))
+            show(*row)
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns)
     for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
+        table.add_row(*(Text(printable(cell)) for cell in row))  # A name is no markup.
+    with standard_output():
+        Console().print(table)
 
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
@@ -78,7 +187,7 @@ def print_differences(kind: str, differences: "Mapping[str, Difference]") -> Non
 def print_parity(result: "Parity") -> None:
     """Print how far an artifact is from its reference, and each gate."""
     print_differences("output", result.outputs)
-    print(
+    show(
         f"{result.n} faces: {result.agreement:.1%} equal classes, "
         f"CCC valence {number(result.ccc_valence, '.6f')}, "
         f"arousal {number(result.ccc_arousal, '.6f')}"
@@ -90,7 +199,7 @@ def print_gates(gates: "Mapping[str, Verdict]") -> None:
     """Print each gate, what was measured, and whether it passes."""
     for name, gate in gates.items():
         verdict = "pass" if gate.passed else "FAIL"
-        print(f"{verdict}\t{name}\t{number(gate.value, '.6g')}\tgate {gate.limit:g}")
+        show(verdict, name, number(gate.value, ".6g"), f"gate {gate.limit:g}")
 
 
 def print_accuracy(summary: "Summary") -> None:
@@ -109,7 +218,7 @@ def print_accuracy(summary: "Summary") -> None:
     print_table(head, rows)
     if summary.against is not None:
         found = summary.against
-        print(
+        show(
             f"against the reference: {found.agreement:.1%} equal classes, "
             f"CCC valence {number(found.ccc_valence, '.6f')}, "
             f"arousal {number(found.ccc_arousal, '.6f')}"
@@ -117,11 +226,11 @@ def print_accuracy(summary: "Summary") -> None:
         print_gates(found.gates)
     run = summary.run
     for missing in run.missing[:_LISTED]:
-        say(f"missing: {missing.reason}")
+        warn(f"missing: {missing.reason}")
     if len(run.missing) > _LISTED:
-        say(f"missing: {len(run.missing) - _LISTED} more; --json lists all")
+        warn(f"missing: {len(run.missing) - _LISTED} more; --json lists all")
     speed = number(summary.throughput, ".1f")
-    print(f"{len(run.numbers)} samples, {len(run.missing)} missing, {speed} samples/s")
+    show(f"{len(run.numbers)} samples, {len(run.missing)} missing, {speed} samples/s")
 
 
 @contextmanager
@@ -140,21 +249,22 @@ def phase_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or _is_quiet(),
         transient=True,
     ) as progress:
-        task = progress.add_task(label, total=None)
+        task = progress.add_task(printable(label), total=None)
         yield lambda text, done, total: progress.update(
-            task, description=text, completed=done, total=total
+            task, description=printable(text), completed=done, total=total
         )
 
 
@@ -164,4 +274,5 @@ def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JS
         return
     with atomic_write(path) as temporary:
         text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A byte of a name that is not UTF-8 is written as JSON's own escape for it.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

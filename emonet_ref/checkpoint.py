@@ -1,6 +1,7 @@
 """Checkpoints: the authors' own, fetched and told by their hash, and any other, loaded strictly."""
 
 import hashlib
+import logging
 import os
 import re
 import warnings
@@ -21,6 +22,8 @@ from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["LICENCE", "fetch_checkpoint", "identify_checkpoint", "load_checkpoint"]
+
+_LOGGER = logging.getLogger(__name__)
 
 WEIGHTS_URL: Final = "https://raw.githubusercontent.com/face-analysis/emonet/49eef30/pretrained"
 """Folder of the authors' checkpoints, at the commit whose hashes are pinned here."""
@@ -112,6 +115,7 @@ def fetch_checkpoint(
         return _git_blob_sha1(file) == GIT_BLOB_SHA1[nclass]
 
     if path.is_file() and is_original(path):
+        _LOGGER.info("weights from the cache: %s", path)
         return path
     if notify is not None:
         notify(LICENCE)

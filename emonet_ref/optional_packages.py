@@ -72,13 +72,13 @@ def import_package(module: str, purpose: str, install: str) -> Any:  # noqa: ANN
         raise _missing(error, purpose, install) from error
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendError(
-            f"{module.partition('.')[0]} is installed but cannot be loaded ({one_line(error)}); "
-            f"install it again: {install}"
+            f"{module.partition('.')[0]} is installed but cannot be loaded ({one_line(error)})",
+            hint=f"install it again: {install}",
         ) from error
 
 
 def _missing(error: ModuleNotFoundError, purpose: str, install: str) -> MissingDependencyError:
     package = (error.name or "a package").partition(".")[0]
     return MissingDependencyError(
-        f"{package} is not installed and is needed to {purpose}; {install}"
+        f"{package} is not installed and is needed to {purpose}", hint=install
     )

@@ -17,6 +17,7 @@ Recipe, revision ``REVISION``:
 """
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,8 @@ from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_f
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["make_standin", "standin_path"]
+
+_LOGGER = logging.getLogger(__name__)
 
 REVISION: Final = 2
 """Part of the cached file's name. Raise it when the recipe, or the faces, change."""
@@ -71,7 +74,10 @@ def standin_path(nclass: int = 8, seed: int = 0) -> Path:
         ValueError: ``nclass`` is neither 5 nor 8.
     """
     path = cache_dir() / f"standin_{nclass}_seed{seed}_r{REVISION}.pth"
-    if not path.is_file():
+    if path.is_file():
+        _LOGGER.info("stand-in from the cache: %s", path)
+    else:
+        _LOGGER.info("making the stand-in, once, as %s", path)
         state = make_standin(nclass, seed).state_dict()
         with atomic_write(path, CheckpointError) as temporary:
             torch.save(dict(state), temporary)

@@ -178,7 +178,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     """
     path = Path(path)
     if not path.is_file():
-        raise ArtifactError(f"no artifact at {path}; `emonet export` makes one")
+        raise ArtifactError(f"no artifact at {path}", hint="`emonet export` makes one")
     if path.suffix.lower() == ".onnx":
         return _info_of_onnx(path)
     sidecar = sidecar_path(path)
@@ -217,7 +217,9 @@ def _info_of_onnx(path: Path) -> ModelInfo:
     for prop in _load_onnx(path).metadata_props:
         if prop.key == METADATA_KEY:
             return parse_info(prop.value, path)
-    raise ArtifactError(f"{path} was not made by this toolkit; make one with `emonet export`")
+    raise ArtifactError(
+        f"{path} was not made by this toolkit", hint="make one with `emonet export`"
+    )
 
 
 def _load_onnx(path: Path) -> Any:  # noqa: ANN401 - onnx.ModelProto, imported only when needed

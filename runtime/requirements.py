@@ -49,11 +49,17 @@ class Found:
     optional: bool = False
     is_device: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def state(self) -> str:
+        """The version, or why it does not count as here."""
         if self.version:
             return f"{self.name} {self.version}"
-        state = f"cannot be loaded ({self.problem})" if self.problem else "is missing"
-        return f"{self.name} {state}: {self.remedy}"
+        return f"{self.name} " + (
+            f"cannot be loaded ({self.problem})" if self.problem else "is missing"
+        )
+
+    def __str__(self) -> str:
+        return self.state if self.version else f"{self.state}: {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -178,5 +184,6 @@ def require(requirements: Sequence[Requirement], what: str, instead: str) -> Non
         return
     broken = all(item.problem or item.is_device for item in missing)
     raise (BackendError if broken else MissingDependencyError)(
-        f"cannot {what} here: {', '.join(map(str, missing))}; or {instead}"
+        f"cannot {what} here: {', '.join(item.state for item in missing)}",
+        hint=f"{'; '.join(item.remedy for item in missing)}; or {instead}",
     )

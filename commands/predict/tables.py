@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from emonet_deploy.commands.console import print_table
+from emonet_deploy.commands.console import print_table, show
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.pipeline.pipeline import FrameResult
@@ -100,9 +100,9 @@ class Tables:
             self._set()
             self._columns = columns
             if not sys.stdout.isatty():
-                print("\t".join(columns))
+                show(*columns)
         if not sys.stdout.isatty():
-            print("\t".join(row), flush=True)
+            show(*row)
             return
         self._rows.append(row)
         if len(self._rows) >= _ROWS:

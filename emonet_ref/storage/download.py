@@ -1,5 +1,6 @@
 """Files over HTTP: retried, resumed, verified, and under their final name only when whole."""
 
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,8 @@ __all__ = ["Progress", "download"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes got so far and the size of the whole file, None when nobody knows it."""
+
+_LOGGER = logging.getLogger(__name__)
 
 CHUNK: Final = 1 << 16
 TRY_LATER: Final = frozenset({408, 425, 429})
@@ -65,23 +68,25 @@ def download(
             the content is not the right one, or the file cannot be written.
     """
     if not url.lower().startswith(("http://", "https://")):
-        raise error(f"cannot download {url}: not an http or https address; {hint}")
+        raise error(f"cannot download {url}: not an http or https address", hint=hint)
     final = Path(path)
     partial = final.with_name(f".{final.name}.part")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         with _locked(final.with_name(f".{final.name}.lock")):
             if final.is_file() and verify(final):
+                _LOGGER.info("%s is there already, and verified", final)
                 return
+            _LOGGER.info("downloading %s to %s", url, final)
             if not (partial.is_file() and verify(partial)):
                 _retry(lambda: _attempt(url, partial, verify, progress, timeout), attempts, backoff)
             os.replace(partial, final)
     except _AttemptError as failure:
-        raise error(f"cannot download {url}: {failure}; {hint}") from failure
+        raise error(f"cannot download {url}: {failure}", hint=hint) from failure
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise error(
-            f"cannot write {final}: {reason}; free some space or name another place"
+            f"cannot write {final}: {reason}", hint="free some space or name another place"
         ) from failure
 
 
@@ -92,7 +97,9 @@ def _retry(attempt: Callable[[], None], attempts: int, backoff: float) -> None:
         except _AttemptError as failure:
             if not failure.again:
                 raise
-        time.sleep(backoff * 2**pause)
+            wait = backoff * 2**pause
+            _LOGGER.info("%s; trying again in %g s", failure, wait)
+        time.sleep(wait)
     return attempt()
 
 
@@ -125,6 +132,7 @@ def _receive(url: str, partial: Path, progress: Progress | None, timeout: float)
     with response:
         resumed = response.status == 206
         done = start if resumed else 0
+        _LOGGER.debug("%s answers %d; %d bytes are here", url, response.status, done)
         total = None if response.length is None else done + response.length
         with open(partial, "ab" if resumed else "wb") as file:
             for chunk in _chunks(response, timeout):

@@ -45,7 +45,7 @@ def atomic_write(
     except OSError as failure:
         reason = failure.strerror or str(failure)
         raise error(
-            f"cannot write {final}: {reason}; free some space or name another place"
+            f"cannot write {final}: {reason}", hint="free some space or name another place"
         ) from failure
     finally:
         if not special:

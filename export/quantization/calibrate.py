@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image
@@ -32,8 +33,6 @@ __all__ = [
     "chunks",
     "reach",
 ]
-
-Calibrator = Literal["minmax", "entropy", "percentile"]
 
 PERCENTILE: Final = 99.999
 FACES: Final = 128

@@ -1,10 +1,12 @@
 """The table of backends, and the one way to run an artifact: ``load_session(path).run(images)``."""
 
 import importlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Final, Literal, Protocol, cast
 
 from emonet_deploy.errors import BackendError, InputError
@@ -37,6 +39,8 @@ __all__ = [
     "require_backend",
     "require_device",
 ]
+
+_LOGGER = logging.getLogger(__name__)
 
 ArtifactKind = Literal["checkpoint", "onnx", "engine"]
 Purpose = Literal["build", "run"]
@@ -218,6 +222,11 @@ def load_session(
         raise InputError(
             f"{os.fspath(path)} is run by the backend {' or '.join(fitting)}, not by {backend}"
         )
+    begun = perf_counter()
     module = importlib.import_module(BACKENDS[backend or fitting[0]].module)
-    open_session = cast("OpenSession", module.open_session)
-    return open_session(path, device, threads, graph)
+    session = cast("OpenSession", module.open_session)(path, device, threads, graph)
+    _LOGGER.info(
+        "%s is run by %s (%s) on %s; loaded in %.2f s",
+        os.fspath(path), session.backend, session.provider, session.device, perf_counter() - begun,
+    )  # fmt: skip
+    return session

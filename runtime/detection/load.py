@@ -1,16 +1,17 @@
 """Face detectors by name."""
 
 import os
-from typing import Final
+from typing import Final, get_args
 
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.choices import DetectorName
 from emonet_deploy.runtime.detection import centerface, yunet
 from emonet_deploy.runtime.detection.base import Detector
 from emonet_deploy.runtime.detection.fixed import ReadyOrDetected, WholePicture
 
 __all__ = ["DETECTORS", "default_detector", "load_detector"]
 
-DETECTORS: Final = ("auto", "centerface", "yunet", "none")
+DETECTORS: Final = get_args(DetectorName)
 
 
 def default_detector() -> str | None:

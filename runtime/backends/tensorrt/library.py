@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from emonet_deploy.errors import BackendError, EmonetError
+from emonet_deploy.runtime.choices import EngineKind
 from emonet_deploy.runtime.requirements import TENSORRT, TENSORRT_RTX, Package, import_required
 
 __all__ = [
@@ -17,8 +18,6 @@ __all__ = [
     "import_tensorrt",
     "logger_of",
 ]
-
-EngineKind = Literal["trt", "trt-rtx"]
 
 PACKAGES: Final[Mapping[EngineKind, Package]] = {"trt": TENSORRT, "trt-rtx": TENSORRT_RTX}
 """The Python package behind each kind of engine."""

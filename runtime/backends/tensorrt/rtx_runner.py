@@ -1,5 +1,6 @@
 """What TensorRT-RTX adds: a check of the plan, a cache of compiled kernels, its own graphs."""
 
+import logging
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 
@@ -10,6 +11,8 @@ from emonet_deploy.runtime.backends.tensorrt.library import Library, checked, co
 from emonet_deploy.runtime.backends.tensorrt.runner import EngineRunner
 
 __all__ = ["RtxRunner"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RtxRunner(EngineRunner):
@@ -50,7 +53,8 @@ class RtxRunner(EngineRunner):
         undo.callback(self._forget, "_kernels")
         with suppress(OSError):
             # False says that the kernels are of another GPU or version: it starts afresh.
-            self._kernels.deserialize(self._cache_path.read_bytes())
+            used = self._kernels.deserialize(self._cache_path.read_bytes())
+            _LOGGER.info("kernels of %s %s", self._cache_path, "used" if used else "do not fit")
         checked(self._config.set_runtime_cache(self._kernels), "use its kernel cache", trt)
         undo.callback(self._keep_kernels)
 
