@@ -7,9 +7,8 @@ and messages hold that would break a line, a column or a terminal is written as 
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,12 +17,14 @@ import typer
 
 from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
     from emonet_deploy.benchmarks.metrics.difference import Difference
     from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
+    from emonet_deploy.runtime.output.table import Table
 
 __all__ = [
     "logging_to_stderr",
@@ -33,7 +34,6 @@ __all__ = [
     "print_differences",
     "print_parity",
     "print_table",
-    "printable",
     "progress_bar",
     "say",
     "set_verbosity",
@@ -47,13 +47,6 @@ _LOGGER: Final = logging.getLogger("emonet_deploy")
 _QUIET: Final = logging.ERROR
 """The level at which the logger of the toolkit stands when only errors and results are wanted."""
 
-_UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # control characters: tabs, ends of lines, escape sequences
-    "\u2028\u2029"  # ends of lines
-    "\u202a-\u202e\u2066-\u2069"  # what turns the direction of all that follows
-    "\ud800-\udfff]"  # bytes of a name that are not UTF-8
-)
-
 _LISTED = 20
 """How many missing pictures are named."""
 
@@ -66,7 +59,7 @@ def show(*cells: object) -> None:
         typer.Exit: nobody reads it any more.
     """
     with standard_output():
-        print("\t".join(printable(cell) for cell in cells), flush=True)
+        print("\t".join(readable(str(cell)) for cell in cells), flush=True)
 
 
 def say(message: str) -> None:
@@ -78,12 +71,7 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning or an error."""
     with suppress(OSError):  # Nobody can be told that nobody can be told.
-        print(printable(message), file=sys.stderr, flush=True)
-
-
-def printable(value: object) -> str:
-    r"""Return a text on one line, with escapes such as ``\n`` for what is not to be printed."""
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), str(value))
+        print(readable(message), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -147,28 +135,27 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(table: "Table") -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
+    from emonet_deploy.runtime.output.table import as_rich
+
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            show(*row)
+        for line in table.lines():
+            show(*line)
         return
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # A name is no markup.
     with standard_output():
-        Console().print(table)
+        Console().print(as_rich(table))
 
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
     """Print how far each tensor is from the reference's; nothing where there is none."""
+    from emonet_deploy.runtime.output.table import Table
+
     if not differences:
         return
-    print_table(
+    table = Table(
         (kind, "max error", "mean error", "share of spread", "cosine", "SNR dB"),
         [
             (
@@ -182,6 +169,7 @@ def print_differences(kind: str, differences: "Mapping[str, Difference]") -> Non
             for name, d in differences.items()
         ],
     )
+    print_table(table)
 
 
 def print_parity(result: "Parity") -> None:
@@ -204,18 +192,9 @@ def print_gates(gates: "Mapping[str, Verdict]") -> None:
 
 def print_accuracy(summary: "Summary") -> None:
     """Print the metrics of a run, the paper's beside them, and what it was compared with."""
-    published = summary.published.by_name() if summary.published else {}
-    rows = []
-    for name, value in summary.accuracy.by_name().items():
-        interval = summary.intervals[name]
-        row = [name, number(value, ".4f")]
-        row += [f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"]
-        row += [number(published[name], ".2f")] if published else []
-        row += ["pass" if summary.check[name].passed else "FAIL"] if summary.check else []
-        rows.append(row)
-    head = ["metric", "value", "95% interval"]
-    head += ["published"] * bool(published) + ["check"] * bool(summary.check)
-    print_table(head, rows)
+    from emonet_deploy.benchmarks.accuracy.tables import metrics_table
+
+    print_table(metrics_table(summary))
     if summary.against is not None:
         found = summary.against
         show(
@@ -262,9 +241,9 @@ def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
         disable=not console.is_terminal or _is_quiet(),
         transient=True,
     ) as progress:
-        task = progress.add_task(printable(label), total=None)
+        task = progress.add_task(readable(label), total=None)
         yield lambda text, done, total: progress.update(
-            task, description=printable(text), completed=done, total=total
+            task, description=readable(text), completed=done, total=total
         )
 
 

@@ -81,16 +81,19 @@ def export(
 
 def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:
     """Print which layers stayed in float and, on request, what each would cost in int8."""
+    from emonet_deploy.runtime.output.table import Table
+
     kept = set(record["float_layers"])
     if every_layer:
         work = sum(macs for _, macs, _ in record["sensitivity"])
-        print_table(
+        table = Table(
             ("layer", "share of work", "noise in int8", "runs in"),
             [
                 (name, f"{macs / work:.2%}", f"{noise:.2g}", "float" if name in kept else "int8")
                 for name, macs, noise in sorted(record["sensitivity"], key=lambda row: -row[2])
             ],
         )
+        print_table(table)
     show(
         f"{record['int8_share']:.1%} of the multiply-accumulates in int8, "
         f"{len(kept)} of {len(record['sensitivity'])} convolutions in float, "

@@ -100,12 +100,8 @@ def bench(
     with needs("export", "run the reference"):
         from emonet_deploy.commands.bench.run import BenchPlan, measure, write_files
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.benchmarks.speed.compare_runs import (
-        CHANGE_COLUMNS,
-        change_table,
-        changes_since,
-    )
-    from emonet_deploy.benchmarks.speed.table import COLUMNS, table
+    from emonet_deploy.benchmarks.speed.compare_runs import change_table, changes_since
+    from emonet_deploy.benchmarks.speed.table import bench_table, device_table
     from emonet_deploy.commands.artifacts import (
         choose_reference,
         obtain,
@@ -135,19 +131,11 @@ def bench(
         out=out,
     )
     rows = measure(plan, say)
-    print_table(COLUMNS, table(rows))
+    print_table(bench_table(rows))
     if reports.compare is not None:
-        print_table(CHANGE_COLUMNS, change_table(changes_since(reports.compare, rows)))
-    on_device = [(r, r.device) for r in rows if r.device is not None]
-    if on_device:
-        print_table(
-            ("engine", "precision", "batch", "copy in ms", "compute ms", "copy out ms"),
-            [
-                (r.backend, r.precision, r.batch,
-                 f"{d.copy_in:.3f}", f"{d.compute:.3f}", f"{d.copy_out:.3f}")
-                for r, d in on_device
-            ],
-        )  # fmt: skip
+        print_table(change_table(changes_since(reports.compare, rows)))
+    if any(row.device is not None for row in rows):
+        print_table(device_table(rows))
     environment = describe_environment()
     write_json(reports.json, {"environment": environment, "rows": [row.to_dict() for row in rows]})
     write_files(rows, environment, reports.markdown, reports.plot)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock
+
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -141,13 +143,18 @@ def _procedural(
     n = limit or PROCEDURAL_SAMPLES
     root = cache_dir() / f"procedural_{nclass}_{sha256_file(checkpoint)[:16]}_{n}"
     if not root.exists():
-        say(f"drawing {n} faces, and labels around the reference's outputs; once")
-        with load(checkpoint, None) as reference, bar("drawing") as progress:
-            try:
-                make_procedural(root, reference, n, progress=progress)
-            except DatasetError:
-                if not root.exists():  # else another process was faster: it made the same
-                    raise
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            # One process draws, others wait for it.
+            with FileLock(root.with_name(f"{root.name}.lock")):
+                if not root.exists():
+                    say(f"drawing {n} faces, and labels around the reference's outputs; once")
+                    with load(checkpoint, None) as reference, bar("drawing") as progress:
+                        make_procedural(root, reference, n, progress=progress)
+        except OSError as error:
+            raise DatasetError(
+                f"cannot write {root.parent}: {error.strerror}; name another place in EMONET_HOME"
+            ) from error
     say("note: the labels were drawn so that the reference scores about what the paper prints")
     return replace(read_affectnet(root, nclass), name="procedural faces")
 

@@ -1,8 +1,8 @@
 """What ``emonet predict`` does: pictures, videos and cameras in; tables, data and copies out."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from emonet_deploy.runtime.backends.base import Session
     from emonet_deploy.runtime.detection.base import Detector
     from emonet_deploy.runtime.media.inputs import Source
-    from emonet_deploy.runtime.output.timeline import Timeline
-    from emonet_deploy.runtime.pipeline.pipeline import FrameResult
+    from emonet_deploy.runtime.output.sinks import Sink
 
 __all__ = ["Job", "prepare", "run_predict"]
 
@@ -98,12 +97,12 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
             smoother=smoother_of(job.clips.smooth),
             live=job.camera is not None,
         )
-        consumers = [*_consumers(job, session, outputs), outputs.enter_context(Tables()).add]
+        sinks = [outputs.enter_context(sink) for sink in _sinks(job, session)]
         update = outputs.enter_context(progress_bar("frames"))
         with closing(pipeline.run(reader)) as results:
             for done, result in enumerate(results, 1):
-                for consume in consumers:
-                    consume(result)
+                for sink in sinks:
+                    sink.append(result)
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
@@ -114,46 +113,26 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     return ExitCode.ERROR if reader.unreadable else ExitCode.OK
 
 
-def _consumers(
-    job: Job, session: "Session", outputs: ExitStack
-) -> "Iterator[Callable[[FrameResult], None]]":
-    from emonet_deploy.runtime.output import tables as records
-    from emonet_deploy.runtime.output.copies import Saver
-    from emonet_deploy.runtime.output.timeline import Timeline
+def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
+    from emonet_deploy.runtime.output.copies import CopiesSink
+    from emonet_deploy.runtime.output.sinks import CsvSink, JsonLinesSink, JsonSink, ParquetSink
+    from emonet_deploy.runtime.output.timeline import TimelineSink
 
     wanted, classes = job.outputs, CLASS_NAMES[session.info.nclass]
-    writers = []
+    landmarks = wanted.landmarks
     if wanted.json is not None:
-        writers.append(records.write_json_rows(wanted.json))
+        yield JsonSink(wanted.json, landmarks=landmarks)
     if wanted.jsonl is not None:
-        writers.append(records.write_jsonl_rows(wanted.jsonl))
+        yield JsonLinesSink(wanted.jsonl, landmarks=landmarks)
     if wanted.csv is not None:
-        writers.append(records.write_csv_rows(wanted.csv, classes, landmarks=wanted.landmarks))
+        yield CsvSink(wanted.csv, classes, landmarks=landmarks)
     if wanted.parquet is not None:
-        writers.append(
-            records.write_parquet_rows(wanted.parquet, classes, landmarks=wanted.landmarks)
-        )
-    writes = [outputs.enter_context(writer) for writer in writers]
-
-    def write(result: "FrameResult") -> None:
-        for row in records.face_rows(result, landmarks=wanted.landmarks):
-            for one in writes:
-                one(row)
-
-    if writes:
-        yield write
+        yield ParquetSink(wanted.parquet, classes, landmarks=landmarks)
     if job.copies:
-        yield outputs.enter_context(Saver(job.copies)).add
+        yield CopiesSink(job.copies)
     if wanted.timeline is not None:
-        timeline = Timeline()
-        outputs.enter_context(_saved(timeline, wanted.timeline))
-        yield timeline.add
-
-
-@contextmanager
-def _saved(timeline: "Timeline", path: Path) -> Iterator[None]:
-    yield
-    timeline.save(path)
+        yield TimelineSink(wanted.timeline)
+    yield Tables()
 
 
 def _listed(names: Sequence[str]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from emonet_deploy.cli import app
 from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.run import prepare, run_predict
-from emonet_deploy.runtime.detection.iou import overlap
+from emonet_deploy.runtime.detection.iou import box_iou
 from emonet_deploy.runtime.media.video import VideoReader
 
 
@@ -84,7 +84,7 @@ def test_a_photograph_from_end_to_end(astronaut, here, onnx8):
     assert done.exit_code == 0
     header, line = (text.split("\t") for text in done.stdout.splitlines())
     (row,) = json.loads((here / "r.json").read_text())
-    assert overlap([row["box"]], [(182, 58, 270, 178)])[0, 0] >= 0.7
+    assert box_iou([row["box"]], [(182, 58, 270, 178)])[0, 0] >= 0.7
     assert dict(zip(header, line, strict=True))["expression"] == row["expression"]
     assert row["time"] is None
     assert len(row["landmarks"]) == 68
