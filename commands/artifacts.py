@@ -14,7 +14,13 @@ from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.tensorrt.cached import fitting_engine
-from emonet_deploy.runtime.backends.registry import backends_of, load_session
+from emonet_deploy.runtime.backends.registry import (
+    BACKENDS,
+    artifact_kind,
+    backends_of,
+    load_session,
+)
+from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
 from emonet_deploy.runtime.metadata import artifact_name, read_info
 from emonet_deploy.runtime.types import Backend, Interface, Precision, Target
 
@@ -78,7 +84,7 @@ def choose_reference(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkp
         InputError: that origin is a file that is not among them.
     """
     for path in artifacts:
-        if "torch" in backends_of(path):
+        if artifact_kind(path) == "checkpoint":
             return resolve_checkpoint(str(path), nclass, say)
     info = read_info(artifacts[0])
     return resolve_reference(info.checkpoint, info.nclass, None, say)
@@ -199,23 +205,34 @@ def obtain(
         InputError: an unknown precision.
         ExportError: one could not be made.
     """
+    wanted = [precision_of(precision) for precision in precisions]
+
+    def models(made_for: Sequence[Target]) -> list[Path]:
+        return [
+            _obtain_model(nclass, precision, target, source, out, say)
+            for precision in wanted
+            for target in made_for
+        ]
+
     found: list[tuple[Path, Backend]] = []
     for engine in engines:
-        match engine:
-            case "torch":
+        match BACKENDS[engine].runs:
+            case "checkpoint":
                 found.append((source.path, engine))
             case "onnx":
-                for precision in map(precision_of, precisions):
-                    for target in targets:
-                        path = out / artifact_name(nclass, precision, target)
-                        if not path.is_file() or read_info(path).checkpoint != source.identity:
-                            say(f"no {path} of the checkpoint {source.identity} yet; making it")
-                            export_checked(nclass, source, out, say, target, precision)
-                        found.append((path, engine))
-            case "openvino":
-                models = obtain(["onnx"], precisions, nclass, source, out, say, targets)
-                found += [(model, engine) for model, _ in models]
-            case "trt" | "trt-rtx":
-                models = obtain(["onnx"], precisions, nclass, source, out, say)
-                found += [(fitting_engine(model, engine, say), engine) for model, _ in models]
+                found += [(model, engine) for model in models(targets)]
+            case "engine":
+                kind = cast("EngineKind", engine)
+                found += [(fitting_engine(m, kind, say), engine) for m in models(["gpu"])]
     return found
+
+
+def _obtain_model(
+    nclass: int, precision: Precision, target: Target, source: Checkpoint, out: Path, say: Say
+) -> Path:
+    """Return an ONNX model of a checkpoint, made when it is missing or of another one."""
+    path = out / artifact_name(nclass, precision, target)
+    if not path.is_file() or read_info(path).checkpoint != source.identity:
+        say(f"no {path} of the checkpoint {source.identity} yet; making it")
+        export_checked(nclass, source, out, say, target, precision)
+    return path

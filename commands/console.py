@@ -34,7 +34,6 @@ __all__ = [
     "print_differences",
     "print_parity",
     "print_table",
-    "printable",
     "progress_bar",
     "say",
     "set_verbosity",
@@ -60,7 +59,7 @@ def show(*cells: object) -> None:
         typer.Exit: nobody reads it any more.
     """
     with standard_output():
-        print("\t".join(printable(cell) for cell in cells), flush=True)
+        print("\t".join(readable(str(cell)) for cell in cells), flush=True)
 
 
 def say(message: str) -> None:
@@ -72,12 +71,7 @@ def say(message: str) -> None:
 def warn(message: str) -> None:
     """Print a warning or an error."""
     with suppress(OSError):  # Nobody can be told that nobody can be told.
-        print(printable(message), file=sys.stderr, flush=True)
-
-
-def printable(value: object) -> str:
-    r"""Return a text on one line, with escapes such as ``\n`` for what is not to be printed."""
-    return readable(str(value))
+        print(readable(message), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -247,9 +241,9 @@ def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
         disable=not console.is_terminal or _is_quiet(),
         transient=True,
     ) as progress:
-        task = progress.add_task(printable(label), total=None)
+        task = progress.add_task(readable(label), total=None)
         yield lambda text, done, total: progress.update(
-            task, description=printable(text), completed=done, total=total
+            task, description=readable(text), completed=done, total=total
         )
 
 

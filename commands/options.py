@@ -203,9 +203,11 @@ def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
         MissingDependencyError: packages are missing.
         BackendError: no GPU, or an engine that does not run on the device.
     """
-    from emonet_deploy.runtime.backends.openvino import require_cpu
-    from emonet_deploy.runtime.backends.registry import BACKENDS
-    from emonet_deploy.runtime.doctor import require
+    from emonet_deploy.runtime.backends.registry import (
+        BACKENDS,
+        require_backend,
+        require_device,
+    )
 
     engines = []
     for name in names.split(",") if names else []:
@@ -213,9 +215,7 @@ def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
         if not known:
             raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
         engines += known
-    if "openvino" in engines:
-        require_cpu(device)
     for engine in engines:
-        if engine not in {"torch", "onnx"}:  # whose packages are told of where they are imported
-            require(engine, "run")
+        require_device(engine, device)
+        require_backend(engine, "run")
     return engines

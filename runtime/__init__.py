@@ -1,10 +1,11 @@
 """Run any artifact: NumPy in, NumPy out; torch is not needed.
 
-Its parts are imported when they are first used, so that each loads what it needs and no more.
+Each name is imported from its folder when it is first used: who wants only a session loads neither
+OpenCV nor anything that draws.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.backends.base import Session
@@ -36,22 +37,30 @@ __all__ = [
     "read_info",
 ]
 
-_MODULES = {
-    "backends.base": ("Session",),
-    "backends.registry": ("load_session",),
-    "detection.load": ("load_detector",),
-    "media.frame": ("Frame",),
-    "media.video": ("VideoReader",),
-    "metadata": ("ModelInfo", "read_info"),
-    "pipeline.pipeline": ("EmotionPipeline", "FaceResult", "FrameResult"),
-    "pipeline.predictor": ("Prediction", "Predictor"),
-    "pipeline.smoothing": ("ExponentialSmoother", "WindowSmoother"),
-    "tracking.tracker": ("Tracker",),
+_LAZY: Final = {
+    "EmotionPipeline": "emonet_deploy.runtime.pipeline.pipeline",
+    "ExponentialSmoother": "emonet_deploy.runtime.pipeline.smoothing",
+    "FaceResult": "emonet_deploy.runtime.pipeline.pipeline",
+    "Frame": "emonet_deploy.runtime.media.frame",
+    "FrameResult": "emonet_deploy.runtime.pipeline.pipeline",
+    "ModelInfo": "emonet_deploy.runtime.metadata",
+    "Prediction": "emonet_deploy.runtime.pipeline.predictor",
+    "Predictor": "emonet_deploy.runtime.pipeline.predictor",
+    "Session": "emonet_deploy.runtime.backends.base",
+    "Tracker": "emonet_deploy.runtime.tracking.tracker",
+    "VideoReader": "emonet_deploy.runtime.media.video",
+    "WindowSmoother": "emonet_deploy.runtime.pipeline.smoothing",
+    "load_detector": "emonet_deploy.runtime.detection.load",
+    "load_session": "emonet_deploy.runtime.backends.registry",
+    "read_info": "emonet_deploy.runtime.metadata",
 }
 
 
-def __getattr__(name: str) -> object:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -4,7 +4,7 @@ from typing import Literal
 
 __all__ = [
     "Backend",
-    "CropName",
+    "Crop",
     "DetectorName",
     "Device",
     "EngineKind",
@@ -20,4 +20,4 @@ Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["gpu", "cpu"]
 Interface = Literal["tensor", "image"]
 DetectorName = Literal["auto", "centerface", "yunet", "none"]
-CropName = Literal["paper", "stretch"]
+Crop = Literal["paper", "stretch"]

@@ -4,8 +4,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from emonet_deploy.runtime.choices import Backend, Device, Interface, Precision, Target
+from emonet_deploy.runtime.choices import Backend, Crop, Device, Interface, Precision, Target
 
-__all__ = ["Array", "Backend", "Device", "Interface", "Precision", "Target"]
+__all__ = ["Array", "Backend", "Crop", "Device", "Interface", "Precision", "Target"]
 
 Array = NDArray[Any]

@@ -18,7 +18,7 @@ from emonet_deploy.commands.options import (
     Threads,
 )
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.choices import CropName, DetectorName
+from emonet_deploy.runtime.choices import Crop, DetectorName
 
 __all__ = ["Clips", "Faces", "Model", "Outputs"]
 
@@ -61,7 +61,7 @@ class Faces:
         Path | None, typer.Option(help="CSV of known faces: file, frame, x0, y0, x1, y1.")
     ] = None
     crop: Annotated[
-        CropName, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
+        Crop, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
     ] = "paper"
 
 

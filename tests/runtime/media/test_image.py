@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media import image
-from emonet_deploy.runtime.pipeline.preprocess import resize_face
+from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 
 RNG = np.random.default_rng(5)
 PICTURE = cv2.resize(RNG.integers(0, 256, (9, 12, 3), np.uint8), (120, 90))
@@ -46,7 +46,7 @@ def test_an_array_becomes_a_picture_or_an_input_error(array):
         return
     assert picture.dtype == np.uint8
     assert picture.shape == (*array.shape[:2], 3)
-    assert resize_face(array).shape == (256, 256, 3)
+    assert stretch_face(array).shape == (256, 256, 3)
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tiff", ".webp", ".gif", ".jpg"])

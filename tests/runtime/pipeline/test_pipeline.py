@@ -13,8 +13,8 @@ from emonet_deploy.runtime import EmotionPipeline, Frame, Predictor, Tracker, Wi
 from emonet_deploy.runtime.detection.base import Detection
 from emonet_deploy.runtime.detection.fixed import WholePicture
 from emonet_deploy.runtime.media.video import VideoReader
-from emonet_deploy.runtime.pipeline.face_crop import crop_face
 from emonet_deploy.runtime.pipeline.prefetch import prefetch
+from emonet_deploy.runtime.pipeline.preprocess import crop_face
 
 
 class Squares:
