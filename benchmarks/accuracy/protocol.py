@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
+from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.detection.box_check import box_problem
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.metadata import ModelInfo
 from emonet_deploy.runtime.pipeline.interface import mirror, prepare, read_head
@@ -146,10 +148,16 @@ def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:
     """Read a sample's picture and cut its face out, uint8 256 x 256 x 3.
 
     Raises:
-        InputError: the picture cannot be used.
+        InputError: the picture cannot be used, or the face cannot be where the box is.
     """
     picture = read_image(dataset.pictures / sample.path)
-    return stretch_face(picture) if sample.box is None else crop_box(picture, sample.box)[0]
+    if sample.box is None:
+        return stretch_face(picture)
+    height, width = picture.shape[:2]
+    problem = box_problem(sample.box, width, height)
+    if problem is not None:
+        raise InputError(f"{readable(sample.path)}: {problem}")
+    return crop_box(picture, sample.box)[0]
 
 
 def _load_ahead(

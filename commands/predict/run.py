@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "prepare", "run_predict"]
 
+_SMALL = 6.0
+"""Made smaller by more than that, faces of 80 pixels may be missed."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -30,7 +33,7 @@ class Job:
 
     Attributes:
         sources: pictures and videos.
-        camera: number of a camera that is read after them.
+        camera: number or address of a camera that is read after them.
         detector: finds the faces.
         copies: where the annotated copy of each source goes.
         faces: how faces are cut out.
@@ -39,7 +42,7 @@ class Job:
     """
 
     sources: "list[Source]"
-    camera: int | None
+    camera: int | str | None
     detector: "Detector"
     copies: dict[str, Path]
     faces: Faces
@@ -48,7 +51,11 @@ class Job:
 
 
 def prepare(
-    names: Sequence[str], camera: int | None, faces: Faces, clips: Clips, outputs: Outputs
+    names: Sequence[str],
+    camera: int | str | None,
+    faces: Faces,
+    clips: Clips,
+    outputs: Outputs,
 ) -> Job:
     """Find the inputs, the outputs and the detector, before a model is loaded.
 
@@ -95,6 +102,7 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
         EmonetError: nothing could be read, or an output could not be written.
     """
     from emonet_deploy.commands.signals import stop_signals
+    from emonet_deploy.runtime.detection.base import shrinkage
     from emonet_deploy.runtime.detection.fixed import KnownBoxes
     from emonet_deploy.runtime.media.reader import SourceReader
     from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
@@ -103,7 +111,15 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     from emonet_deploy.runtime.tracking.tracker import Tracker
 
     with stop_signals(say) as stop, ExitStack() as outputs:
-        reader = SourceReader(job.sources, job.camera, say=warn, stop=stop)
+        reader = SourceReader(
+            job.sources,
+            job.camera,
+            every=job.clips.every,
+            max_fps=job.clips.fps,
+            say=warn,
+            stop=stop,
+        )
+        shrunk = 0.0
         pipeline = EmotionPipeline(
             Predictor(session, batch),
             job.detector,
@@ -118,10 +134,17 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
             for done, result in enumerate(results, 1):
                 for sink in sinks:
                     sink.append(result)
+                shrunk = max(shrunk, shrinkage(result.frame, job.faces.detect_size))
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
         return ExitCode.INTERRUPTED
+    searched = job.faces.boxes is None and job.faces.detector != "none"
+    if searched and shrunk > _SMALL:
+        say(
+            f"note: faces were searched in pictures made up to {shrunk:.0f} times smaller; "
+            "a larger --detect-size finds smaller faces"
+        )
     failed = False
     if reader.unreadable:
         count = len(job.sources) + (job.camera is not None)

@@ -57,12 +57,16 @@ def test_decoding_follows_the_definition_of_the_maps():
     heatmap[3, 5], heatmap[3, 6], heatmap[6, 1] = 0.9, 0.8, 0.3
     size[:, 3, 5], size[:, 3, 6] = np.log(4), np.log(4)
     offset[:, 3, 5] = 0.25, -0.5
-    boxes, scores = decode(heatmap, size, offset, 0.2)
+    points = np.zeros((10, 8, 10), np.float32)
+    points[:4, 3, 5] = 0.25, 0.5, 0.75, 1.0
+    boxes, scores, five = decode(heatmap, size, offset, points, 0.2)
     # The second cell overlaps the first, which is surer, and goes.
     np.testing.assert_allclose(scores, (0.9, 0.3), atol=1e-6)
     cx, cy = (5 - 0.5 + 0.5) * 4, (3 + 0.25 + 0.5) * 4
     np.testing.assert_allclose(boxes[0], (cx - 8, cy - 8, cx + 8, cy + 8), atol=1e-5)
     np.testing.assert_allclose(boxes[1], (4, 24, 8, 28), atol=1e-5)
+    # A quarter down and half across, in a box of 16 pixels.
+    np.testing.assert_allclose(five[0, :2], ((cx, cy - 4), (cx + 8, cy + 4)), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 1), (1, 300), (31, 33), (5000, 3)])
