@@ -26,10 +26,10 @@ def box_problem(box: Box, width: int, height: int) -> str | None:
     if min(x1 - x0, y1 - y0) < _LEAST_SIDE:
         units = "; boxes are in pixels, not from 0 to 1" if max(x1, y1) <= 2 else ""
         return f"the box {shown} is smaller than {_LEAST_SIDE:g} pixels{units}"
-    # Shares of each side, whose product is that of the area: huge sides have no finite area.
-    inside = max(0.0, min(x1, width) - max(x0, 0.0)) / (x1 - x0)
-    inside *= max(0.0, min(y1, height) - max(y0, 0.0)) / (y1 - y0)
-    if inside < _LEAST_INSIDE:
-        where = "mostly outside" if inside > 0 else "outside"
+    across, down = min(x1, width) - max(x0, 0.0), min(y1, height) - max(y0, 0.0)
+    meets = across > 0 and down > 0
+    # Shares of each side, not of the area: that of huge sides is infinite.
+    if not meets or across / (x1 - x0) * (down / (y1 - y0)) < _LEAST_INSIDE:
+        where = "mostly outside" if meets else "outside"
         return f"the box {shown} lies {where} the picture of {width} x {height} pixels"
     return None

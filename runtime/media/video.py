@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 import cv2
@@ -167,8 +167,9 @@ def _probe(capture: cv2.VideoCapture) -> tuple[float, float]:
             offset = _number(capture.get(cv2.CAP_PROP_PTS), 0, 1e9)
         stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     steps = [step for step in np.diff(stamps).tolist() if np.isfinite(step) and step > 0]
-    # The shorter of the usual steps: pauses between frames lower no rate.
-    return (median(sorted(steps)[: -(-2 * len(steps) // 3)]) if steps else 0.0), offset
+    # Pauses lower no rate.
+    usual = [step for step in steps if step <= 2 * median(steps)]
+    return (fmean(usual) if usual else 0.0), offset
 
 
 def _number(value: float, low: float, high: float) -> float:

@@ -77,9 +77,9 @@ def write_video(
 class _OpenCVWriter:
     """Writes frames where their time stamps put them, at a constant rate.
 
-    A frame that comes late leaves the one before it standing, and of two frames for one place the
-    later is dropped: the video keeps the clip's time even where frames were broken or came at an
-    uneven pace.
+    A frame that comes late leaves the one before it standing; one whose place is taken stands at
+    the next, and is dropped if that is taken, too: the video keeps the clip's time even where
+    frames were broken or came at an uneven pace.
     """
 
     def __init__(self, path: Path, final: Path, codec: str, fps: float) -> None:
@@ -100,6 +100,8 @@ class _OpenCVWriter:
         if place - self._count > longest:
             self._start += (place - self._count - longest) / self._fps
             place = self._count + longest
+        if place == self._count - 1:
+            place = self._count
         picture = cv2.cvtColor(even, cv2.COLOR_RGB2BGR)
         while self._count <= place:
             self._writer.write(self._last if self._count < place else picture)

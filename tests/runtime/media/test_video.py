@@ -89,7 +89,7 @@ def test_files_that_are_no_video(tmp_path, content):
         ("steady.mp4", 24, 15),
         ("trimmed.mp4", 16, 15),  # an edit list: 8 of its 24 frames are cut out
         ("starts_late.mkv", 24, 15),  # a piece of a recording that began an hour before
-        ("recorder.webm", 24, 25),  # says 1000 frames per second
+        ("recorder.webm", 24, 29.8),  # says 1000 frames per second
         ("camera.mxf", 2, 25),
     ],
 )

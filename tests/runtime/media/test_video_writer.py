@@ -52,10 +52,11 @@ def test_every_format_comes_back_with_rate_size_and_frames(tmp_path, suffix):
 def test_frames_stand_where_their_time_puts_them(tmp_path):
     path = tmp_path / "gap.avi"
     with write_video(path, 10) as video:
-        # A gap of two frames, two frames for one place, and a first time that is not 0.
-        for number, time in ((0, 5.0), (1, 5.1), (4, 5.4), (5, 5.41), (6, 5.5)):
+        # A gap of two frames, three frames for one place, and a first time that is not 0.
+        for number, time in ((0, 5.0), (1, 5.1), (4, 5.4), (5, 5.41), (6, 5.42), (7, 5.5)):
             video.write(numbered(number), time)
-    assert numbers(path) == [0, 1, 1, 1, 4, 6]
+    # The second of the three waits for the next place, the third is dropped.
+    assert numbers(path) == [0, 1, 1, 1, 4, 5, 7]
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mp4"])

@@ -1,17 +1,11 @@
-from contextlib import suppress
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from skimage import data
 
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection import centerface
 from emonet_deploy.runtime.detection.centerface import CenterFace, decode
-from emonet_deploy.runtime.detection.fixed import KnownBoxes, ReadyOrDetected
 from emonet_deploy.runtime.detection.iou import box_iou
-from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.frame import Frame
 
 ASTRONAUT_FACE = (182, 58, 270, 178)
@@ -89,91 +83,3 @@ def test_another_model_file_in_the_package_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(centerface.importlib.util, "find_spec", lambda name: Spec)
     with pytest.raises(InputError, match="not the CenterFace model"):
         CenterFace()
-
-
-def test_none_takes_the_whole_picture():
-    (found,) = load_detector("none").detect(Frame(np.zeros((20, 30, 3), np.uint8)))
-    assert found.box == (0, 0, 30, 20)
-    assert found.ready
-
-
-def test_auto_takes_a_still_of_the_networks_size_as_ready_crop():
-    class Nothing:
-        def detect(self, frame):
-            return []
-
-    auto = ReadyOrDetected(Nothing())
-    crop = np.zeros((256, 256, 3), np.uint8)
-    assert len(auto.detect(Frame(crop))) == 1
-    assert auto.detect(Frame(crop, time=0.0)) == []
-    assert auto.detect(Frame(crop[:255])) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("haar",), "choose auto, centerface"),
-        (("auto", {"size": 8}), "too small"),
-        (("auto", {"min_score": 0.0}), "makes no sense"),
-        (("yunet", {"model": "/no/such/file.onnx"}), "no YuNet model"),
-    ],
-)
-def test_bad_choices_are_one_line(arguments, message):
-    name, options = (*arguments, {})[:2]
-    with pytest.raises(InputError, match=message) as failure:
-        load_detector(name, **options)
-    assert "\n" not in str(failure.value)
-
-
-def boxes_file(path, text):
-    path.write_text(text, encoding="utf-8")
-    return KnownBoxes(path)
-
-
-def test_known_boxes_are_found_by_file_and_frame(tmp_path):
-    known = boxes_file(
-        tmp_path / "b.csv",
-        "file,frame,x0,y0,x1,y1\na.mp4,0,1,2,3,4\na.mp4,0,5,6,7,8\na.mp4,1,,,,\nb.png,,0,0,9,9\n",
-    )
-    image = np.zeros((9, 9, 3), np.uint8)
-    assert [f.box for f in known.detect(Frame(image, "a.mp4", 0))] == [(1, 2, 3, 4), (5, 6, 7, 8)]
-    assert known.detect(Frame(image, "a.mp4", 1)) == []
-    assert [f.box for f in known.detect(Frame(image, "some/folder/b.png"))] == [(0, 0, 9, 9)]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("file,x0,y0,x1\na,1,2,3\n", "lacks the column y1"),
-        ("file,x0,y0,x1,y1\na,1,2,3,x\n", "line 2: a box needs four numbers"),
-        ("file,x0,y0,x1,y1\na,3,2,1,4\n", "line 2: the box has no area"),
-        ("file,x0,y0,x1,y1\na,1,2,nan,4\n", "line 2: the box has no area"),
-        ("", "lacks the column file"),
-    ],
-)
-def test_wrong_boxes_are_named_with_their_line(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        boxes_file(tmp_path / "b.csv", text)
-
-
-@given(st.binary(max_size=200))
-@settings(max_examples=60, deadline=None)
-def test_any_bytes_as_boxes_are_read_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.mktemp("boxes") / "b.csv"
-    path.write_bytes(b"file,frame,x0,y0,x1,y1\n" + content)
-    with suppress(InputError):
-        KnownBoxes(path)
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 30)] * 4), min_size=1, max_size=5))
-@settings(deadline=None)
-def test_overlap_counts_pixels(raw):
-    boxes = [(x, y, x + w, y + h) for x, y, w, h in raw]
-
-    def pixels(box):
-        return {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
-
-    table = box_iou(boxes, boxes)
-    for i, a in enumerate(map(pixels, boxes)):
-        for j, b in enumerate(map(pixels, boxes)):
-            assert table[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 0)
