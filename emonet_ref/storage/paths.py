@@ -8,8 +8,9 @@ deleted. To whoever asks, all of these mean: there is no such file.
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 __all__ = ["exists", "is_dir", "is_file", "open_file", "read_bytes", "read_text", "resolve", "why"]
 
@@ -17,6 +18,8 @@ StrPath = str | os.PathLike[str]
 
 _OPENING: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 """Without O_NONBLOCK, opening a pipe waits for whoever writes to it."""
+
+_PIECE: Final = 1 << 18
 
 
 def exists(path: StrPath) -> bool:
@@ -44,7 +47,7 @@ def resolve(path: StrPath) -> Path:
         return Path(path)
 
 
-def open_file(path: StrPath) -> BinaryIO:
+def open_file(path: StrPath) -> BufferedReader:
     """Open a regular file to read its bytes; devices and pipes, which have no end, are refused.
 
     Raises:
@@ -72,11 +75,16 @@ def read_bytes(path: StrPath, limit: int) -> bytes:
     Raises:
         OSError: as `open_file`, and for a larger file.
     """
+    too_large = OSError(errno.EFBIG, f"it is larger than {limit / 2**20:g} MiB")
+    content = bytearray()
     with open_file(path) as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit / 2**20:g} MiB")
-    return content
+        if os.fstat(file.fileno()).st_size > limit:
+            raise too_large
+        while piece := file.read(_PIECE):  # asked for all at once, the limit would be set aside
+            content += piece
+            if len(content) > limit:
+                raise too_large
+    return bytes(content)
 
 
 def read_text(path: StrPath, limit: int) -> str:
