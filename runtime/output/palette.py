@@ -1,9 +1,8 @@
-"""The colours of identities, classes and precisions, told apart by colour-blind eyes too."""
+"""The colours of identities and classes, told apart by colour-blind eyes too."""
 
-from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["CLASSES", "IDENTITIES", "PRECISIONS", "Color", "hex_color", "identity_color"]
+__all__ = ["CLASSES", "IDENTITIES", "Color", "hex_color", "identity_color"]
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
@@ -27,12 +26,6 @@ CLASSES: Final[tuple[Color, ...]] = (
     (170, 68, 153), (17, 119, 51), (204, 102, 119), (153, 153, 51),
 )  # fmt: skip
 """One for each of the eight expressions, in their order; five classes take the first five."""
-
-PRECISIONS: Final[Mapping[str, Color]] = {
-    "fp32": _BLUE,
-    "fp16": _GREEN,
-    "int8": _VERMILION,
-}
 
 
 def identity_color(identity: int) -> Color:
