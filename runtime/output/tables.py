@@ -25,6 +25,9 @@ Row = dict[str, Any]
 Write = Callable[[Row], None]
 Path = str | os.PathLike[str]
 
+_ESCAPED = "backslashreplace"
+"""For bytes of a file's name that are not UTF-8; in JSON it gives JSON's own escape for them."""
+
 _PARQUET_GROUP = 4096  # Rows held in memory before they are written.
 
 
@@ -50,7 +53,10 @@ def face_rows(result: FrameResult, *, landmarks: bool = False) -> Iterator[Row]:
 @contextmanager
 def write_jsonl_rows(path: Path) -> Iterator[Write]:
     """Yield a function that appends a row as a line of JSON."""
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file,
+    ):
 
         def write(row: Row) -> None:
             file.write(_json(row) + "\n")
@@ -62,7 +68,10 @@ def write_jsonl_rows(path: Path) -> Iterator[Write]:
 @contextmanager
 def write_json_rows(path: Path) -> Iterator[Write]:
     """Yield a function that appends a row to a JSON list."""
-    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors=_ESCAPED) as file,
+    ):
         between = "[\n"
 
         def write(row: Row) -> None:
@@ -157,6 +166,7 @@ def _columns(classes: Sequence[str], *, landmarks: bool) -> list[str]:
 def _flat(row: Row) -> Row:
     """Spread lists and dictionaries over columns: x0 ... y1, p_<class>, x_0, y_0, s_0 ..."""
     flat = dict(row)
+    flat["file"] = row["file"].encode("utf-8", _ESCAPED).decode()
     box, probabilities, points = (
         flat.pop(name, None) for name in ("box", "probabilities", "landmarks")
     )

@@ -1,6 +1,7 @@
 """Standard output and standard error as a shell, a pipe or a full disk meets them."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
@@ -168,6 +170,23 @@ def test_names_that_cannot_be_printed_are_printed_as_escapes(crop, onnx8, encodi
     missing = shell("\"$@\" $'no\\xff\\n.png'", "predict", PYTHONIOENCODING=encoding)
     assert missing.returncode == 1
     assert missing.stderr.splitlines()[0].startswith(rb"error: no\udcff\n.png does not exist")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_names_that_are_not_utf8_are_written_to_every_file(crop, onnx8):
+    os.rename(crop, b"a\xff.png")
+    done = shell(
+        '"$@" *.png', "predict", "--model", onnx8, "--detector", "none", "--json", "r.json",
+        "--jsonl", "r.jsonl", "--csv", "r.csv", "--parquet", "r.parquet", "--save", "copies",
+        PYTHONUTF8="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    name, escaped = os.fsdecode(b"a\xff.png"), r"a\udcff.png"
+    assert json.loads(Path("r.json").read_text())[0]["file"] == name
+    assert json.loads(Path("r.jsonl").read_text())["file"] == name
+    assert Path("r.csv").read_text().splitlines()[1].startswith(escaped)
+    assert pyarrow.parquet.read_table("r.parquet")["file"].to_pylist() == [escaped]
+    assert os.listdir(b"copies") == [b"a\xff.png"]
 
 
 def test_what_is_printable_stays_as_it_is():

@@ -1,8 +1,10 @@
 """What an option takes: told by --help, completed by the shell, and enforced with exit code 2."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 
 from emonet_deploy import cli
 from emonet_deploy.benchmarks.choices import Peer, Split
+from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.runtime.choices import (
     Backend,
@@ -145,6 +148,14 @@ def test_no_command_at_all_shows_the_help_with_the_exit_codes():
     result = emonet()
     assert result.exit_code == 2
     assert "Exit codes: 0 ok, 1 error, 2 usage, 3 gate failed, 130 interrupted" in result.stdout
+
+
+def test_the_readme_tells_every_exit_code():
+    readme = (Path(cli.__file__).parent / "README.md").read_text(encoding="utf-8")
+    told = re.findall(
+        r"^\| (\d+) \| ", readme.partition("| exit code |")[2].partition("\n\n")[0], re.M
+    )
+    assert list(map(int, told)) == [code.value for code in ExitCode]
 
 
 def test_predict_shows_its_options_in_groups():
