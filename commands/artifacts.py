@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ with needs("export", "read checkpoints"):
         Calibrator,
         calibration_crops,
     )
+
+if TYPE_CHECKING:
+    from emonet_deploy.export.onnx import Exported
 
 __all__ = [
     "calibration_of",
@@ -116,7 +119,7 @@ def export_checked(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
-) -> tuple[Path, Parity]:
+) -> tuple["Exported", Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
 
     Raises:
@@ -124,7 +127,7 @@ def export_checked(
         ExportError: the export failed, or ``out`` cannot be written.
     """
     from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
-    from emonet_deploy.export.onnx import export_onnx
+    from emonet_deploy.export.onnx import Exported, export_onnx
 
     if precision == "int8" and calibration is None:
         calibration = calibration_of(None, source.identity)
@@ -134,7 +137,7 @@ def export_checked(
         say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
         if calibration is not None:
             say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
-        export_onnx(
+        exported = export_onnx(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
             interface, calibration,
         )  # fmt: skip
@@ -144,7 +147,7 @@ def export_checked(
             load_session(temporary, device="cpu") as made,
         ):
             result = check_parity(reference, made, parity_crops(PARITY_FACES))
-    return path, result
+    return Exported(path, exported.info), result
 
 
 def calibration_of(

@@ -54,16 +54,16 @@ def export(
         source_of,
         target_of,
     )
-    from emonet_deploy.runtime.metadata import read_info
 
     wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)
     faces = None
     if wanted == "int8":
         faces = calibration_of(calibration, source.identity, budget, calibrator)
-    path, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
+    made, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
+    path = made.path
     if wanted == "int8":
-        print_calibration(read_info(path).calibration or {}, sensitivity)
+        print_calibration(made.info.calibration or {}, sensitivity)
     print_parity(result)
     write_json(
         json_file,
