@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,16 +19,24 @@ from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.naming import name_nodes, strip
 from emonet_deploy.export.passes.batchnorm import fold_batchnorm
 from emonet_deploy.export.passes.cpu import rewrite_for_cpu
-from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.quantization.calibrate import Calibration
 from emonet_deploy.export.quantization.quantize import quantize_int8
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, tensors_of
 from emonet_deploy.runtime.types import Interface, Precision, Target
 
-__all__ = ["OPSET", "export_onnx", "save_model"]
+__all__ = ["OPSET", "Exported", "export_onnx", "save_model"]
 
 OPSET: Final = 18
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file and the record that is in it."""
+
+    path: Path
+    info: ModelInfo
 
 
 def export_onnx(
@@ -40,7 +48,7 @@ def export_onnx(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
-) -> Path:
+) -> Exported:
     """Write an ONNX model with the contract's names, types and a dynamic batch.
 
     Args:
@@ -54,7 +62,7 @@ def export_onnx(
         calibration: faces and budget for ``int8``.
 
     Returns:
-        ``path``.
+        The file, and its record as it was written.
 
     Raises:
         InputError: the precision does not fit the target, or lacks its calibration.
@@ -80,7 +88,7 @@ def export_onnx(
     if target == "cpu" and precision == "fp32":
         rewrite_for_cpu(exported)
     if precision == "fp16":
-        exported = convert_fp16(exported)
+        convert_fp16(exported)
     if precision == "int8" and calibration is not None:
         quantized = quantize_int8(
             exported,
@@ -92,8 +100,8 @@ def export_onnx(
         exported = quantized.model
         info = replace(info, calibration=quantized.record() | {"source": calibration.source})
     if interface == "image":
-        exported = embed(exported)
-    return save_model(exported, path, info)
+        embed_processing(exported)
+    return Exported(save_model(exported, path, info), info)
 
 
 def to_model(model: EmoNet) -> onnx.ModelProto:

@@ -41,7 +41,7 @@ ROOMS = {
     "runtime.tracking": {"runtime.media", "runtime.detection"},
     "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
     "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
-    "export.graph": REF | {"export.passes"},
+    "export.graph": REF,
     "export.passes": REF | {"runtime", "export.graph"},
     "export.quantization": RUNTIME | {"export.graph", "export.passes"},
     "export.tensorrt": BASE | {"export.graph", "export.passes"},
@@ -184,7 +184,7 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
         (registry.SUFFIXES, registry.ArtifactKind),
         (precision.PRECISIONS, types.Precision),
         (library.PACKAGES, library.EngineKind),
-        (schemes.FLAVOURS, types.Target),
+        (schemes.SCHEMES, types.Target),
         (roofline.BYTES, types.Precision),
     ],
 )

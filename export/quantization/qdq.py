@@ -10,7 +10,7 @@ from onnx import NodeProto, helper
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.quantization.qparams import QuantizedConv
 
-__all__ = ["dequantized_weight", "insert_qdq", "make_node"]
+__all__ = ["insert_qdq", "make_node", "weight_node"]
 
 OPSET: Final = 19
 """The first in which Q/DQ nodes take half."""
@@ -32,17 +32,17 @@ def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> N
         layer = layers.get(node.name)
         if node.op_type != "Conv" or layer is None:
             continue
-        rectified = layer.input.zero == 0
+        rectified = layer.input.zero_point == 0
         pads = _take_pads(node) if rectified else ()
         key = (node.input[0], pads)
         new = []
         if key not in pairs:
             new = _quantized_input(graph, node, layer, pads)
             pairs[key] = new[-1].output[0]
-        weight = dequantized_weight(graph, node, layer)
+        weight = weight_node(graph, node, layer)
         bias = layer.bias
         if rectified:
-            sums = layer.rounded_weight.sum((1, 2, 3), dtype=np.float64)
+            sums = layer.dequantized_weight.sum((1, 2, 3), dtype=np.float64)
             bias = (bias + OFFSET * layer.input.scale * sums).astype(np.float32)
         inputs = [
             pairs[key],
@@ -72,7 +72,7 @@ def _quantized_input(
     graph: Graph, node: NodeProto, layer: QuantizedConv, pads: tuple[int, ...]
 ) -> list[NodeProto]:
     new = []
-    rectified = layer.input.zero == 0
+    rectified = layer.input.zero_point == 0
     tensor = node.input[0]
     name = f"{node.name}.input"
     zero = graph.set_constant("int8.zero", np.int8(0))
@@ -95,7 +95,7 @@ def _quantized_input(
     return new
 
 
-def dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+def weight_node(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
     """Put a layer's integers into the graph; return the node that makes weights of them."""
     name = f"{node.name}.weight"
     zeros = np.zeros(len(layer.weight), np.int8)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import onnx
+
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
-from emonet_deploy.export.passes.gemm_to_conv import TURING, without_gemm
+from emonet_deploy.export.passes.gemm_to_conv import TURING, gemm_to_conv
 from emonet_deploy.export.tensorrt.builder import Progress, build_plan
 from emonet_deploy.export.tensorrt.inspector import (
     Layer,
@@ -92,9 +94,9 @@ def build_engine(
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
     measured = _timing_cache(trt, gpu) if gpu is not None else None
     content = onnx_path.read_bytes()
-    model = without_gemm(content) if TURING in options.sm else content
     with _translated():
-        plan, dump = build_plan(trt, kind, model, options, measured, progress)
+        compiled = _for_targets(content, options)
+        plan, dump = build_plan(trt, kind, compiled, options, measured, progress)
         layers = _layers(trt, kind, plan, dump)
     low, best, high = options.batches
     info = replace(
@@ -159,9 +161,16 @@ def _compute_capability(options: BuildOptions, gpu: CudaDevice | None) -> tuple[
     return tuple(f"{sm // 10}.{sm % 10}" for sm in options.sm)
 
 
-def _conv_nodes(model: bytes) -> list[str]:
-    import onnx
+def _for_targets(model: bytes, options: BuildOptions) -> bytes:
+    """Return a serialised model as its targets take it."""
+    if TURING not in options.sm:
+        return model
+    proto = onnx.load_from_string(model)
+    gemm_to_conv(proto)
+    return bytes(proto.SerializeToString())
 
+
+def _conv_nodes(model: bytes) -> list[str]:
     graph = onnx.load_from_string(model).graph
     return [node.name for node in graph.node if node.op_type == "Conv"]
 

@@ -6,7 +6,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
 from emonet_deploy.export.quantization.qdq import insert_qdq
-from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.qparams import QuantParams
 
 RNG = np.random.default_rng(0)
 
@@ -30,14 +30,14 @@ def small_model(relu):
 
 
 def quantized(weight, rectified, bias):
-    return nearest(weight, Steps(np.float32(0.02), 0 if rectified else 128), bias=bias)
+    return nearest(weight, QuantParams(np.float32(0.02), 0 if rectified else 128), bias=bias)
 
 
 def expected(x, layer):
     """The same convolution with integer arithmetic, in float64, written without ONNX."""
     step = float(layer.input.scale)
-    low, high = (0, 255) if layer.input.zero == 0 else (-128, 127)
-    source = np.maximum(x, 0) if layer.input.zero == 0 else x
+    low, high = (0, 255) if layer.input.zero_point == 0 else (-128, 127)
+    source = np.maximum(x, 0) if layer.input.zero_point == 0 else x
     integers = np.clip(np.rint(source / np.float32(step)), low, high).astype(np.int64)
     windows = sliding_window_view(
         np.pad(integers, ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3)

@@ -22,7 +22,7 @@ from emonet_deploy.errors import InputError
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.onnx import export_onnx, save_model
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
-from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
@@ -33,7 +33,7 @@ from emonet_deploy.export.quantization.qdq_cpu import (
     insert_uint8,
     stored_tensors,
 )
-from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.qparams import QuantParams
 from emonet_deploy.export.quantization.quantize import quantize_int8
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
@@ -49,10 +49,11 @@ def crude(onnx8):
     layers = {}
     for node in graph.nodes:
         if node.op_type == "Conv" and node.name != "conv1":
-            steps = Steps(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
+            steps = QuantParams(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
             layers[node.name] = nearest(graph.constant(node.input[1]), steps)
     insert_qdq(model, layers)
-    return convert_fp16(model, exact_sums=False)
+    convert_fp16(model, exact_sums=False)
+    return model
 
 
 def test_what_is_not_in_int8_is_in_half(onnx8):
@@ -73,7 +74,7 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     pytest.importorskip("tensorrt_rtx")
     model = crude(onnx8)
     if interface == "image":
-        model = embed(model)
+        embed_processing(model)
     inputs, outputs = tensors_of(8, interface)
     info = replace(
         read_info(onnx8), precision="int8", interface=interface, inputs=inputs, outputs=outputs
@@ -92,7 +93,7 @@ def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_
     merge_pointwise(model)
     batchnorm_as_convolution(model)
     graph = Graph(model)
-    steps, rectified = Steps(np.float32(0.05), 128), Steps(np.float32(0.05), 0)
+    steps, rectified = QuantParams(np.float32(0.05), 128), QuantParams(np.float32(0.05), 0)
     in_int8 = convolutions_in_int8(graph, {"conv1", "l1"})
     layers = {
         node.name: nearest(graph.constant(node.input[1]), steps, 64)
@@ -117,9 +118,9 @@ def test_tensorrt_runs_in_int8_what_the_record_says(tmp_path):
     pytest.importorskip("tensorrt_rtx")
     faces = Calibration(calibration_crops(None, "standin", 8), "procedural")
     model = load_checkpoint(standin_path(8, 0))
-    path = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
-    record = read_info(path).calibration
-    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    made = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
+    record = made.info.calibration
+    engine = build_engine(made.path, None, "trt-rtx", BuildOptions(sm=(89,)))
     half = {name for name, kind in engine.convolutions.items() if kind == "half"}
     assert half == set(record["float_layers"])
     assert set(engine.convolutions.values()) == {"half", "int8"}
@@ -141,7 +142,7 @@ def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, targ
     checkpoint = standin_path(nclass, seed)
     identity = f"standin:{seed}"
     path = tmp_path / "m.onnx"
-    export_onnx(
+    exported = export_onnx(
         load_checkpoint(checkpoint),
         path,
         identity,
@@ -151,7 +152,7 @@ def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, targ
     )
     with load_session(checkpoint) as reference, load_session(path) as made:
         check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
-    assert read_info(path).calibration["int8_share"] >= 0.8
+    assert exported.info.calibration["int8_share"] >= 0.8
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from emonet_deploy.export.onnx import save_model
-from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
@@ -21,9 +21,9 @@ def converted(source, folder, precision, interface):
     """Return EmoNet's ONNX file in a precision and with an interface."""
     model = onnx.load(source)
     if precision == "fp16":
-        model = convert_fp16(model)
+        convert_fp16(model)
     if interface == "image":
-        model = embed(model)
+        embed_processing(model)
     inputs, outputs = tensors_of(8, interface)
     info = replace(
         read_info(source), precision=precision, interface=interface, inputs=inputs, outputs=outputs
