@@ -16,7 +16,7 @@ from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.runtime.choices import (
     Backend,
-    CropName,
+    Crop,
     DetectorName,
     Device,
     EngineKind,
@@ -57,7 +57,7 @@ CHOICES = [
     ("predict a.png", "--nclass", CLASSES),
     ("predict a.png", "--device", DEVICES),
     ("predict a.png", "--detector", get_args(DetectorName)),
-    ("predict a.png", "--crop", get_args(CropName)),
+    ("predict a.png", "--crop", get_args(Crop)),
     ("checkpoint fetch", "--nclass", CLASSES),
     ("checkpoint verify x.pth", "--nclass", CLASSES),
     ("checkpoint standin", "--nclass", CLASSES),
