@@ -1,10 +1,11 @@
 """The command line: errors, exit codes, and which function answers which command.
 
-Results go to standard output, progress and warnings to standard error. Exit codes: 0 good,
-1 error, 2 usage, 3 a parity or accuracy gate failed. Heavy imports live inside the commands, so
-that ``emonet --help`` starts at once.
+Results go to standard output, progress and warnings to standard error; ``ExitCode`` says how it
+went. Heavy imports live inside the commands, so that ``emonet --help`` starts at once.
 """
 
+import os
+import sys
 import traceback
 from typing import Annotated, Any
 
@@ -15,68 +16,131 @@ from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
 from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
-from emonet_deploy.commands.console import say
+from emonet_deploy.commands.console import (
+    logging_to_stderr,
+    say,
+    show,
+    standard_output,
+    warn,
+)
 from emonet_deploy.commands.doctor import doctor
 from emonet_deploy.commands.eval.command import evaluate
+from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.export import export
+from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.signals import sigterm_as_interrupt
 from emonet_deploy.errors import EmonetError, ParityError
 
 __all__ = ["app", "main"]
 
-ERROR, GATE_FAILED = 1, 3
-
 
 class _Commands(TyperGroup):
-    """The one place where errors become a line and an exit code."""
+    """The one place where errors become a line, or two, and an exit code."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:  # noqa: ANN401
+        extra["standalone_mode"] = False  # so that what goes wrong arrives here
+        try:
+            with standard_output():
+                code = super().main(*args, **extra) or ExitCode.OK
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except typer.Exit as stop:
+            code = stop.exit_code
+        except SystemExit as stop:  # how rich ends where nobody reads the help
+            closed = isinstance(stop.__context__, BrokenPipeError)
+            code = ExitCode.OUTPUT_CLOSED if closed else stop.code
+        except typer.TyperException as error:
+            code = ExitCode.USAGE
+            _report_usage(error)
+        except EmonetError as error:
+            code = ExitCode.GATE_FAILED if isinstance(error, ParityError) else ExitCode.ERROR
+            _report(error.message, error.hint)
+        if standalone_mode:
+            sys.exit(code)
+        return code
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's own context and result
         try:
-            return super().invoke(ctx)
-        except EmonetError as error:
-            if ctx.params.get("debug"):
-                traceback.print_exc()
-            say(f"error: {error}")
-            raise typer.Exit(GATE_FAILED if isinstance(error, ParityError) else ERROR) from error
+            with logging_to_stderr():
+                return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
             say("interrupted; what was complete is kept")
-            raise typer.Exit(130) from interrupt
+            raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+        except EmonetError:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            raise
 
+
+def _report(message: str, hint: str | None) -> None:
+    warn(f"error: {message}")
+    if hint:
+        warn(f"hint: {hint}")
+
+
+def _report_usage(error: Any) -> None:  # noqa: ANN401 - typer's own, of several kinds
+    # The message is empty where the help was printed instead.
+    if message := error.format_message().replace(": Value error, ", ": "):
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "emonet"
+        _report(message[0].lower() + message[1:], f"`{where} --help` lists what it takes")
+
+
+_EPILOG = "Exit codes: " + ", ".join(
+    f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode
+)
 
 app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
+    epilog=_EPILOG,
 )
 for command in (export, build, parity, bench, predict, doctor):
-    app.command()(command)
-app.command("eval")(evaluate)
+    app.command()(grouped(command))
+app.command("eval")(grouped(evaluate))
 
 checkpoint_app = typer.Typer(no_args_is_help=True, help="Get, check or make a checkpoint.")
 for subcommand in (checkpoint.fetch, checkpoint.verify, checkpoint.standin):
-    checkpoint_app.command()(subcommand)
+    checkpoint_app.command()(grouped(subcommand))
 app.add_typer(checkpoint_app, name="checkpoint")
 
 dataset_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
-dataset_app.command()(dataset.make)
+dataset_app.command()(grouped(dataset.make))
 app.add_typer(dataset_app, name="dataset")
 
 
 @app.callback(invoke_without_command=True)
+@grouped
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
     if version:
-        print(f"emonet-deploy {__version__}")
+        show(f"emonet-deploy {__version__}")
         raise typer.Exit
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    _open_missing_streams()
+    for stream in (sys.stdout, sys.stderr):
+        # What the encoding of a terminal or pipe lacks is written as an escape.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    with sigterm_as_interrupt():
+        app()
+
+
+def _open_missing_streams() -> None:
+    """Put nothing in the place of standard streams that were closed by whoever started this.
+
+    Otherwise the next file that is opened would take their number, and whatever a library prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
 
 
 if __name__ == "__main__":

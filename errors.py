@@ -10,8 +10,9 @@
     │   └── ParityError                        the artifact does not agree with its reference
     └── BackendError (RuntimeError)            running an artifact failed
 
-Each message is one line: what happened, then what to do next. Errors of other libraries are
-translated where they enter the toolkit, with the original kept as ``__cause__``.
+Each message is one line: what happened, then what to do next; where the latter is given as
+``hint``, the command line prints it on a line of its own. Errors of other libraries are translated
+where they enter the toolkit, with the original kept as ``__cause__``.
 """
 
 __all__ = [
@@ -29,7 +30,17 @@ __all__ = [
 
 
 class EmonetError(Exception):
-    """Base of every error the toolkit raises on purpose."""
+    """Base of every error the toolkit raises on purpose.
+
+    Attributes:
+        message: what happened and, unless that is the hint, what to do next.
+        hint: what to do next, such as a command to type; ``str(error)`` ends in it too.
+    """
+
+    def __init__(self, message: str = "", *, hint: str | None = None) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
 
 
 class MissingDependencyError(EmonetError, ImportError):

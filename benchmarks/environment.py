@@ -9,23 +9,16 @@ from importlib import metadata
 from typing import Any, Final
 
 from emonet_deploy import __version__
+from emonet_deploy.runtime.backends.registry import BACKENDS
 from emonet_deploy.runtime.hardware.cpu import processor
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
+from emonet_deploy.runtime.requirements import Package
 
 __all__ = ["describe_environment"]
 
-_PACKAGES: Final = (
-    "numpy",
-    "opencv-python",
-    "onnx",
-    "onnxruntime-gpu",
-    "onnxruntime",
-    "torch",
-    "tensorrt-cu13",
-    "tensorrt-rtx",
-    "pycuda",
-    "openvino",
-)
+_PACKAGES: Final = ("numpy", "opencv-python", "opencv-python-headless", "onnx")
+"""Packages that matter to every backend; those of each are in the table of backends."""
+
 _FLAGS: Final = frozenset(
     {"avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"}
     | {"asimd", "asimddp", "i8mm"}
@@ -46,13 +39,19 @@ def describe_environment() -> dict[str, Any]:
         "cores": _cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cuda_devices": cuda_device_count(),
-        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "packages": {name: version for name in _packages() if (version := _version(name))},
     }
 
 
 def _cores() -> int | None:
     """Cores this process may use, which in a container are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+
+
+def _packages() -> list[str]:
+    """Names under which packages that take part may be installed."""
+    needed = (need for spec in BACKENDS.values() for need in spec.run if isinstance(need, Package))
+    return list(dict.fromkeys([*_PACKAGES, *(n for need in needed for n in need.distributions)]))
 
 
 def _version(package: str) -> str | None:

@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
 from emonet_deploy.benchmarks.metrics.bootstrap import Interval, paired_intervals
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels, accuracy, ccc
-from emonet_deploy.benchmarks.parity.compare import GATES, Verdict, judge
+from emonet_deploy.benchmarks.parity.compare import Verdict, judge
 from emonet_deploy.emonet_ref.constants import Accuracy
 from emonet_deploy.errors import InputError, ParityError
+from emonet_deploy.runtime.precision import PRECISIONS, gates_of
 from emonet_deploy.runtime.types import Precision
 
-__all__ = ["MAX_DROP", "Change", "Comparison", "check_published", "compare_runs", "require"]
-
-MAX_DROP: Final[Mapping[Precision, float]] = {"fp32": 0.001, "fp16": 0.01, "int8": 0.03}
-"""How much worse any metric may be than the reference's."""
+__all__ = ["Change", "Comparison", "check_published", "compare_runs", "require"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def compare_runs(
         reference: of the float32 reference, or whatever is to be compared with.
         run: of the artifact.
         precision: of the artifact; sets the gates.
-        max_drop: by default ``MAX_DROP`` of the precision.
+        max_drop: by default that of the precision.
 
     Raises:
         InputError: the two were not made on the same samples in the same way.
@@ -93,10 +90,10 @@ def compare_runs(
     if not same:
         raise InputError("the two runs are not over the same samples; evaluate both anew")
     a, b = reference.prediction, run.prediction
-    limit = MAX_DROP[precision] if max_drop is None else max_drop
+    limit = PRECISIONS[precision].max_drop if max_drop is None else max_drop
     agreement = float(np.mean(a.expression == b.expression))
     cccs = (ccc(a.valence, b.valence), ccc(a.arousal, b.arousal))
-    verdicts = judge(replace(GATES[precision], max_error=None), {}, agreement, cccs)
+    verdicts = judge(replace(gates_of(precision), max_error=None), {}, agreement, cccs)
     changes = _changes(run.truth, a, b)
     for name, change in changes.items():
         if change.reference is not None or change.value is not None:

@@ -9,13 +9,18 @@ from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.metrics.difference import Difference
 from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
-from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.tensorrt.cached import fitting_engine
-from emonet_deploy.runtime.backends.registry import backends_of, load_session
+from emonet_deploy.runtime.backends.registry import (
+    BACKENDS,
+    artifact_kind,
+    backends_of,
+    load_session,
+)
+from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
 from emonet_deploy.runtime.metadata import artifact_name, read_info
 from emonet_deploy.runtime.types import Backend, Interface, Precision, Target
 
@@ -28,33 +33,29 @@ with needs("export", "read checkpoints"):
     )
 
 __all__ = [
-    "calibration_of",
+    "choose_reference",
     "export_checked",
-    "interface_of",
     "layer_differences",
+    "load_calibration",
     "obtain",
     "parity_crops",
-    "precision_of",
-    "reference_for",
-    "reference_of",
+    "resolve_checkpoint",
+    "resolve_reference",
     "runnable",
-    "source_of",
 ]
 
 Say = Callable[[str], None]
 
 
-def source_of(name: str, nclass: int, say: Say) -> Checkpoint:
+def resolve_checkpoint(name: str, nclass: int, say: Say) -> Checkpoint:
     """Return the checkpoint called ``name``; see ``find_checkpoint``."""
-    if nclass not in CLASS_NAMES:
-        raise InputError(f"--nclass must be 5 or 8, not {nclass}")
     source = find_checkpoint(name, nclass, notify=say)
     if source.is_standin:
         say("note: the stand-in is untrained, its predictions mean nothing")
     return source
 
 
-def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
+def resolve_reference(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
     """Return the checkpoint an artifact was made from, or the one the user names for it.
 
     Raises:
@@ -62,15 +63,16 @@ def reference_of(identity: str, nclass: int, name: str | None, say: Say) -> Chec
     """
     if name is None and identity.startswith("sha256:"):
         raise InputError(
-            f"the artifact came from a file ({identity[:19]}...); name it with --checkpoint FILE"
+            f"the artifact came from a file ({identity[:19]}...)",
+            hint="name it with --checkpoint FILE",
         )
-    source = source_of(name or identity, nclass, say)
+    source = resolve_checkpoint(name or identity, nclass, say)
     if source.identity != identity:
         raise InputError(f"the artifact came from {identity}, not from {source.identity}")
     return source
 
 
-def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
+def choose_reference(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
     """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
 
     Args:
@@ -82,10 +84,10 @@ def reference_for(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoin
         InputError: that origin is a file that is not among them.
     """
     for path in artifacts:
-        if "torch" in backends_of(path):
-            return source_of(str(path), nclass, say)
+        if artifact_kind(path) == "checkpoint":
+            return resolve_checkpoint(str(path), nclass, say)
     info = read_info(artifacts[0])
-    return reference_of(info.checkpoint, info.nclass, None, say)
+    return resolve_reference(info.checkpoint, info.nclass, None, say)
 
 
 def parity_crops(n: int) -> NDArray[np.uint8]:
@@ -127,7 +129,7 @@ def export_checked(
     from emonet_deploy.export.onnx import export_onnx
 
     if precision == "int8" and calibration is None:
-        calibration = calibration_of(None, source.identity)
+        calibration = load_calibration(None, source.identity)
     model = load_checkpoint(source.path, nclass)
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
@@ -147,34 +149,22 @@ def export_checked(
     return path, result
 
 
-def calibration_of(
-    folder: Path | None, identity: str, budget: float | None = None, calibrator: str = "minmax"
+def load_calibration(
+    folder: Path | None,
+    identity: str,
+    budget: float | None = None,
+    calibrator: Calibrator = "minmax",
 ) -> Calibration:
     """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
-    chosen = cast("Calibrator", _one_of(get_args(Calibrator), calibrator, "calibrator"))
     images = calibration_crops(folder, identity)
-    return Calibration(images, "procedural" if folder is None else folder.name, budget, chosen)
-
-
-def target_of(name: str) -> Target:
-    """Return the target called ``name``; ``InputError`` when there is none."""
-    return cast("Target", _one_of(get_args(Target), name, "target"))
+    return Calibration(images, "procedural" if folder is None else folder.name, budget, calibrator)
 
 
 def precision_of(name: str) -> Precision:
     """Return the precision called ``name``; ``InputError`` when there is none."""
-    return cast("Precision", _one_of(get_args(Precision), name, "precision"))
-
-
-def interface_of(name: str) -> Interface:
-    """Return the interface called ``name``; ``InputError`` when there is none."""
-    return cast("Interface", _one_of(get_args(Interface), name, "interface"))
-
-
-def _one_of(choices: Sequence[str], name: str, what: str) -> str:
-    if name.strip() not in choices:
-        raise InputError(f"unknown {what} {name!r}; choose {' or '.join(choices)}")
-    return name.strip()
+    if name not in get_args(Precision):
+        raise InputError(f"unknown precision {name!r}; choose {' or '.join(get_args(Precision))}")
+    return cast("Precision", name)
 
 
 def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tuple[Path, Backend]]:
@@ -215,23 +205,34 @@ def obtain(
         InputError: an unknown precision.
         ExportError: one could not be made.
     """
+    wanted = [precision_of(precision) for precision in precisions]
+
+    def models(made_for: Sequence[Target]) -> list[Path]:
+        return [
+            _obtain_model(nclass, precision, target, source, out, say)
+            for precision in wanted
+            for target in made_for
+        ]
+
     found: list[tuple[Path, Backend]] = []
     for engine in engines:
-        match engine:
-            case "torch":
+        match BACKENDS[engine].runs:
+            case "checkpoint":
                 found.append((source.path, engine))
             case "onnx":
-                for precision in map(precision_of, precisions):
-                    for target in targets:
-                        path = out / artifact_name(nclass, precision, target)
-                        if not path.is_file() or read_info(path).checkpoint != source.identity:
-                            say(f"no {path} of the checkpoint {source.identity} yet; making it")
-                            export_checked(nclass, source, out, say, target, precision)
-                        found.append((path, engine))
-            case "openvino":
-                models = obtain(["onnx"], precisions, nclass, source, out, say, targets)
-                found += [(model, engine) for model, _ in models]
-            case "trt" | "trt-rtx":
-                models = obtain(["onnx"], precisions, nclass, source, out, say)
-                found += [(fitting_engine(model, engine, say), engine) for model, _ in models]
+                found += [(model, engine) for model in models(targets)]
+            case "engine":
+                kind = cast("EngineKind", engine)
+                found += [(fitting_engine(m, kind, say), engine) for m in models(["gpu"])]
     return found
+
+
+def _obtain_model(
+    nclass: int, precision: Precision, target: Target, source: Checkpoint, out: Path, say: Say
+) -> Path:
+    """Return an ONNX model of a checkpoint, made when it is missing or of another one."""
+    path = out / artifact_name(nclass, precision, target)
+    if not path.is_file() or read_info(path).checkpoint != source.identity:
+        say(f"no {path} of the checkpoint {source.identity} yet; making it")
+        export_checked(nclass, source, out, say, target, precision)
+    return path

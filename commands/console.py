@@ -1,23 +1,33 @@
-"""What the command line prints: results to standard output, the rest to standard error."""
+"""What the command line prints: results to standard output, the rest to standard error.
+
+Notes and progress are silenced by ``--quiet``; results, warnings and errors are not. What names
+and messages hold that would break a line, a column or a terminal is written as escapes.
+"""
 
 import json
+import logging
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
     from emonet_deploy.benchmarks.metrics.difference import Difference
     from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
+    from emonet_deploy.runtime.output.table import Table
 
 __all__ = [
+    "logging_to_stderr",
     "number",
     "phase_bar",
     "print_accuracy",
@@ -26,16 +36,98 @@ __all__ = [
     "print_table",
     "progress_bar",
     "say",
+    "set_verbosity",
+    "show",
+    "standard_output",
+    "warn",
     "write_json",
 ]
+
+_LOGGER: Final = logging.getLogger("emonet_deploy")
+_QUIET: Final = logging.ERROR
+"""The level at which the logger of the toolkit stands when only errors and results are wanted."""
 
 _LISTED = 20
 """How many missing pictures are named."""
 
 
+def show(*cells: object) -> None:
+    """Print a line of results; several cells are separated by tabs.
+
+    Raises:
+        InputError: standard output takes no more.
+        typer.Exit: nobody reads it any more.
+    """
+    with standard_output():
+        print("\t".join(readable(str(cell)) for cell in cells), flush=True)
+
+
 def say(message: str) -> None:
-    """Print a note, a warning or an error."""
-    print(message, file=sys.stderr, flush=True)
+    """Print a note, unless only errors and results are wanted."""
+    if not _is_quiet():
+        warn(message)
+
+
+def warn(message: str) -> None:
+    """Print a warning or an error."""
+    with suppress(OSError):  # Nobody can be told that nobody can be told.
+        print(readable(message), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def standard_output() -> Iterator[None]:
+    """Say in one line that standard output takes no more; end quietly where nobody reads it.
+
+    Raises:
+        InputError: a write in the block failed.
+        typer.Exit: it failed because the reader has gone.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:  # of a file: not ours
+            raise
+        # What is still in the buffer goes nowhere, or Python would fail on it once more at its end.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from error
+        raise InputError(
+            f"cannot write to standard output: {error.strerror or error}",
+            hint="free some space or send it elsewhere",
+        ) from error
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Print on standard error what the toolkit logs, from the level of ``set_verbosity`` on."""
+    before, handler = _LOGGER.level, _OnStderr()
+    _LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(before)
+
+
+def set_verbosity(*, quiet: bool, verbose: int) -> None:
+    """Set what is printed on standard error.
+
+    Args:
+        quiet: errors only.
+        verbose: 0 for warnings and notes, 1 for what the library did too, 2 for its details.
+    """
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    _LOGGER.setLevel(_QUIET if quiet else levels[min(verbose, 2)])
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def _is_quiet() -> bool:
+    return _LOGGER.level >= _QUIET
 
 
 def number(value: float | None, form: str) -> str:
@@ -43,23 +135,27 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(table: "Table") -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
+    from emonet_deploy.runtime.output.table import as_rich
+
     if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            print("\t".join(map(str, row)))
+        for line in table.lines():
+            show(*line)
         return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console().print(table)
+    from rich.console import Console
+
+    with standard_output():
+        Console().print(as_rich(table))
 
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
     """Print how far each tensor is from the reference's; nothing where there is none."""
+    from emonet_deploy.runtime.output.table import Table
+
     if not differences:
         return
-    print_table(
+    table = Table(
         (kind, "max error", "mean error", "share of spread", "cosine", "SNR dB"),
         [
             (
@@ -73,12 +169,13 @@ def print_differences(kind: str, differences: "Mapping[str, Difference]") -> Non
             for name, d in differences.items()
         ],
     )
+    print_table(table)
 
 
 def print_parity(result: "Parity") -> None:
     """Print how far an artifact is from its reference, and each gate."""
     print_differences("output", result.outputs)
-    print(
+    show(
         f"{result.n} faces: {result.agreement:.1%} equal classes, "
         f"CCC valence {number(result.ccc_valence, '.6f')}, "
         f"arousal {number(result.ccc_arousal, '.6f')}"
@@ -90,26 +187,17 @@ def print_gates(gates: "Mapping[str, Verdict]") -> None:
     """Print each gate, what was measured, and whether it passes."""
     for name, gate in gates.items():
         verdict = "pass" if gate.passed else "FAIL"
-        print(f"{verdict}\t{name}\t{number(gate.value, '.6g')}\tgate {gate.limit:g}")
+        show(verdict, name, number(gate.value, ".6g"), f"gate {gate.limit:g}")
 
 
 def print_accuracy(summary: "Summary") -> None:
     """Print the metrics of a run, the paper's beside them, and what it was compared with."""
-    published = summary.published.by_name() if summary.published else {}
-    rows = []
-    for name, value in summary.accuracy.by_name().items():
-        interval = summary.intervals[name]
-        row = [name, number(value, ".4f")]
-        row += [f"{interval.low:.4f} to {interval.high:.4f}" if interval else "-"]
-        row += [number(published[name], ".2f")] if published else []
-        row += ["pass" if summary.check[name].passed else "FAIL"] if summary.check else []
-        rows.append(row)
-    head = ["metric", "value", "95% interval"]
-    head += ["published"] * bool(published) + ["check"] * bool(summary.check)
-    print_table(head, rows)
+    from emonet_deploy.benchmarks.accuracy.tables import metrics_table
+
+    print_table(metrics_table(summary))
     if summary.against is not None:
         found = summary.against
-        print(
+        show(
             f"against the reference: {found.agreement:.1%} equal classes, "
             f"CCC valence {number(found.ccc_valence, '.6f')}, "
             f"arousal {number(found.ccc_arousal, '.6f')}"
@@ -117,11 +205,11 @@ def print_accuracy(summary: "Summary") -> None:
         print_gates(found.gates)
     run = summary.run
     for missing in run.missing[:_LISTED]:
-        say(f"missing: {missing.reason}")
+        warn(f"missing: {missing.reason}")
     if len(run.missing) > _LISTED:
-        say(f"missing: {len(run.missing) - _LISTED} more; --json lists all")
+        warn(f"missing: {len(run.missing) - _LISTED} more; --json lists all")
     speed = number(summary.throughput, ".1f")
-    print(f"{len(run.numbers)} samples, {len(run.missing)} missing, {speed} samples/s")
+    show(f"{len(run.numbers)} samples, {len(run.missing)} missing, {speed} samples/s")
 
 
 @contextmanager
@@ -140,21 +228,22 @@ def phase_bar(label: str) -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or _is_quiet(),
         transient=True,
     ) as progress:
-        task = progress.add_task(label, total=None)
+        task = progress.add_task(readable(label), total=None)
         yield lambda text, done, total: progress.update(
-            task, description=text, completed=done, total=total
+            task, description=readable(text), completed=done, total=total
         )
 
 
@@ -164,4 +253,5 @@ def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JS
         return
     with atomic_write(path) as temporary:
         text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A byte of a name that is not UTF-8 is written as JSON's own escape for it.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import progress_bar, say
-from emonet_deploy.commands.options import CheckpointName, Device, NClass, Threads, device_of
+from emonet_deploy.commands.console import progress_bar, say, show
+from emonet_deploy.commands.options import CheckpointName, Device, NClass, Threads
 
 __all__ = ["make"]
 
@@ -22,13 +22,13 @@ def make(
 ) -> None:
     """Write procedural faces in AffectNet's layout, labelled around a checkpoint's outputs."""
     from emonet_deploy.benchmarks.datasets.procedural import make_procedural
-    from emonet_deploy.commands.artifacts import source_of
+    from emonet_deploy.commands.artifacts import resolve_checkpoint
     from emonet_deploy.runtime.backends.registry import load_session
 
-    source = source_of(checkpoint, nclass, say)
+    source = resolve_checkpoint(checkpoint, nclass, say)
     with (
-        load_session(source.path, device=device_of(device), threads=threads) as reference,
+        load_session(source.path, device=device, threads=threads) as reference,
         progress_bar("drawing") as progress,
     ):
         make_procedural(folder, reference, n, seed, progress)
-    print(f"{folder}\t{n} samples")
+    show(folder, f"{n} samples")

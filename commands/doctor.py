@@ -11,14 +11,17 @@ __all__ = ["doctor"]
 def doctor(json_file: JsonFile = None) -> None:
     """Tell what runs here, and what to install for the rest."""
     from emonet_deploy.runtime.doctor import examine
+    from emonet_deploy.runtime.output.table import Table
 
     rows = examine()
-    print_table(
+    table = Table(
         ("backend", "to", "ready", "has", "missing, and what to type"),
         [
             (r.backend, r.purpose, "yes" if r.ready else "no",
              ", ".join(r.has) or "-", "; ".join(r.missing) or "-")
             for r in rows
         ],
+        "lllll",
     )  # fmt: skip
+    print_table(table)
     write_json(json_file, [asdict(row) | {"ready": row.ready} for row in rows])

@@ -6,8 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from emonet_deploy.commands.console import print_parity, print_table, say, write_json
-from emonet_deploy.commands.options import Artifacts, CheckpointName, JsonFile, NClass
+from emonet_deploy.commands.console import print_parity, print_table, say, show, write_json
+from emonet_deploy.commands.options import (
+    Artifacts,
+    CheckpointName,
+    JsonFile,
+    NClass,
+    PrecisionName,
+)
+from emonet_deploy.export.choices import Calibrator
+from emonet_deploy.runtime.choices import Interface, Target
 
 __all__ = ["export"]
 
@@ -16,19 +24,17 @@ def export(
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     target: Annotated[
-        str, typer.Option(help="gpu: the network as it is; cpu: the same in fewer operations.")
+        Target, typer.Option(help="gpu: the network as it is; cpu: the same in fewer operations.")
     ] = "gpu",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    precision: PrecisionName = "fp32",
     interface: Annotated[
-        str, typer.Option("--io", help="tensor, or image: processing inside the graph.")
+        Interface, typer.Option("--io", help="image: all processing inside the graph.")
     ] = "tensor",
     calibration: Annotated[
         Path | None,
         typer.Option(help="int8: a folder of face crops; the stand-in does with drawn faces."),
     ] = None,
-    calibrator: Annotated[
-        str, typer.Option(help="int8: how ranges are chosen: minmax, entropy or percentile.")
-    ] = "minmax",
+    calibrator: Annotated[Calibrator, typer.Option(help="int8: how ranges are chosen.")] = "minmax",
     budget: Annotated[
         float | None,
         typer.Option(
@@ -47,22 +53,18 @@ def export(
     """Write the reference as ONNX; done only when it was shown to compute the same."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.commands.artifacts import (
-        calibration_of,
         export_checked,
-        interface_of,
-        precision_of,
-        source_of,
-        target_of,
+        load_calibration,
+        resolve_checkpoint,
     )
     from emonet_deploy.runtime.metadata import read_info
 
-    wanted, io = precision_of(precision), interface_of(interface)
-    source = source_of(checkpoint, nclass, say)
+    source = resolve_checkpoint(checkpoint, nclass, say)
     faces = None
-    if wanted == "int8":
-        faces = calibration_of(calibration, source.identity, budget, calibrator)
-    path, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
-    if wanted == "int8":
+    if precision == "int8":
+        faces = load_calibration(calibration, source.identity, budget, calibrator)
+    path, result = export_checked(nclass, source, out, say, target, precision, interface, faces)
+    if precision == "int8":
         print_calibration(read_info(path).calibration or {}, sensitivity)
     print_parity(result)
     write_json(
@@ -74,22 +76,25 @@ def export(
             "environment": describe_environment(),
         },
     )
-    print(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    show(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:
     """Print which layers stayed in float and, on request, what each would cost in int8."""
+    from emonet_deploy.runtime.output.table import Table
+
     kept = set(record["float_layers"])
     if every_layer:
         work = sum(macs for _, macs, _ in record["sensitivity"])
-        print_table(
+        table = Table(
             ("layer", "share of work", "noise in int8", "runs in"),
             [
                 (name, f"{macs / work:.2%}", f"{noise:.2g}", "float" if name in kept else "int8")
                 for name, macs, noise in sorted(record["sensitivity"], key=lambda row: -row[2])
             ],
         )
-    print(
+        print_table(table)
+    show(
         f"{record['int8_share']:.1%} of the multiply-accumulates in int8, "
         f"{len(kept)} of {len(record['sensitivity'])} convolutions in float, "
         f"calibrated on {record['faces']} {record['source']} faces"

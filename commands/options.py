@@ -1,73 +1,196 @@
-"""Options that several commands share, and how they are read."""
+"""Options that several commands share, and how options are declared, read and grouped."""
 
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
+from emonet_deploy.commands.console import set_verbosity
 from emonet_deploy.errors import InputError
-
-if TYPE_CHECKING:
-    from emonet_deploy.runtime.types import Backend
-    from emonet_deploy.runtime.types import Device as DeviceName
+from emonet_deploy.runtime.choices import Backend, Precision, Target
+from emonet_deploy.runtime.choices import Device as DeviceName
 
 __all__ = [
     "Artifacts",
     "CheckpointName",
     "Device",
     "Engine",
-    "Engines",
     "JsonFile",
     "NClass",
+    "PrecisionName",
+    "Reporting",
+    "TargetName",
     "Threads",
-    "device_of",
     "engine_of",
     "engines_of",
-    "numbers_of",
+    "grouped",
+    "parse_numbers",
+    "parse_words",
+    "whole_numbers",
+    "words",
 ]
 
-NClass = Annotated[int, typer.Option("--nclass", help="Number of emotion classes: 5 or 8.")]
+NClass = Annotated[Literal[5, 8], typer.Option("--nclass", help="Number of emotion classes.")]
 CheckpointName = Annotated[
     str,
     typer.Option(
         "--checkpoint", help="original (cached, else fetched), standin, standin:SEED, or a file."
     ),
 ]
-Engines = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        "--backend",
-        help="torch, onnx, openvino, trt, trt-rtx; several with commas.",
-    ),
-]
 Engine = Annotated[
-    str | None,
-    typer.Option(
-        "--engine", "--backend", help="What runs it: torch, onnx, openvino, trt, trt-rtx."
-    ),
+    Backend | None, typer.Option("--engine", "--backend", help="What runs the artifact.")
 ]
+PrecisionName = Annotated[Precision, typer.Option("--precision", help="Of the artifact.")]
+TargetName = Annotated[Target, typer.Option("--target", help="What the artifact is made for.")]
 Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Device = Annotated[DeviceName, typer.Option("--device", help="Where the artifact runs.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads of one run.", min=1)]
 
 
-def device_of(name: str) -> "DeviceName":
-    """Return a device's name once it is sure that it is one."""
-    if name not in {"auto", "cpu", "cuda"}:
-        raise InputError(f"--device must be auto, cpu or cuda, not {name}")
-    return cast("DeviceName", name)
+@dataclass(frozen=True)
+class Reporting:
+    """How much is told; every command takes these options, before its name and after it."""
+
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Only results, warnings and errors.")
+    ] = False
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v", "--verbose", count=True, metavar="", show_default=False,
+            help="Also devices, caches and times; -vv: all details.",
+        ),
+    ] = 0  # fmt: skip
+
+    def apply(self) -> None:
+        """Set what is printed on standard error, if either option was given."""
+        if self.quiet and self.verbose:
+            raise typer.BadParameter("--quiet and --verbose exclude each other")
+        if self.quiet or self.verbose:
+            set_verbosity(quiet=self.quiet, verbose=self.verbose)
 
 
-def engine_of(name: str | None, device: "DeviceName") -> "Backend | None":
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the fields of its dataclasses as options of its own.
+
+    A parameter whose type is a dataclass is replaced by an option for each field, with the field's
+    name, type and default; the command gets the dataclass. Its class variable ``panel``, where it
+    has one, is the heading of these options in the help. ``Reporting`` is added to every command.
+
+    Raises:
+        ValueError: two fields or parameters have the same name.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {"": Reporting}
+    parameters: list[Parameter] = []
+    for parameter in signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if is_dataclass(kind) and isinstance(kind, type):
+            groups[parameter.name] = kind
+            parameters += _field_parameters(kind)
+        else:
+            parameters.append(parameter.replace(annotation=kind, kind=Parameter.KEYWORD_ONLY))
+    flat = Signature([*parameters, *_field_parameters(Reporting)])
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        made = {
+            name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            for name, kind in groups.items()
+        }
+        made.pop("").apply()
+        command(**values, **made)
+
+    run.__signature__ = flat  # type: ignore[attr-defined] # what Typer reads
+    run.__annotations__ = {name: p.annotation for name, p in flat.parameters.items()}
+    return run
+
+
+def _field_parameters(kind: type[Any]) -> Iterator[Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    for field in fields(kind):
+        value, option = get_args(hints[field.name])
+        option = copy(option)
+        option.rich_help_panel = getattr(kind, "panel", None)
+        yield Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=Annotated[value, option],
+        )
+
+
+def words(vocabulary: Any, *names: str, help: str) -> Any:  # noqa: A002, ANN401 - as Typer's own
+    """Return an option that takes words of a ``Literal``, several with commas.
+
+    Annotate it as ``Sequence`` of the ``Literal``; its value is a tuple.
+    """
+    known = get_args(vocabulary)
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [before + comma + word for word in known if word.startswith(last)]
+
+    return typer.Option(
+        *names,
+        parser=lambda value: parse_words(value, known),
+        autocompletion=complete,
+        metavar=f"<{'|'.join(known)},...>",
+        help=help,
+    )
+
+
+def whole_numbers(*names: str, help: str) -> Any:  # noqa: A002, ANN401 - as Typer's own
+    """Return an option that takes whole numbers from 1, several with commas.
+
+    Annotate it as ``Sequence[int]``; its value is a tuple.
+    """
+    return typer.Option(*names, parser=parse_numbers, metavar="<int,...>", help=help)
+
+
+def parse_words(value: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a list with commas; a default, which is no text, as it is.
+
+    Raises:
+        typer.BadParameter: one of them is not known.
+    """
+    found = _parts(value)
+    for word in found:
+        if word not in known:
+            raise typer.BadParameter(f"{word!r} is not one of {', '.join(map(repr, known))}.")
+    return found
+
+
+def parse_numbers(value: str | Sequence[int]) -> tuple[int, ...]:
+    """Return the whole numbers from 1 in a list with commas; a default, which is no text, as it is.
+
+    Raises:
+        typer.BadParameter: something else is in it.
+    """
+    if not isinstance(value, str):
+        return tuple(value)
+    found = _parts(value)
+    for part in found:
+        if not part.isdecimal() or int(part) < 1:
+            raise typer.BadParameter(f"{part!r} is not a whole number from 1.")
+    return tuple(map(int, found))
+
+
+def _parts(value: str | Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(value, str):
+        return tuple(value)
+    return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
+def engine_of(name: Backend | None, device: DeviceName) -> Backend | None:
     """Return the engine of that name, or None for none; see ``engines_of`` for what is raised."""
-    if name is None:
-        return None
-    engines = engines_of(name, device)
-    if len(engines) != 1:
-        raise InputError(f"--engine takes one engine here, not {name!r}")
-    return engines[0]
+    return None if name is None else engines_of(name, device)[0]
 
 
 def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
@@ -80,9 +203,11 @@ def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
         MissingDependencyError: packages are missing.
         BackendError: no GPU, or an engine that does not run on the device.
     """
-    from emonet_deploy.runtime.backends.openvino import require_cpu
-    from emonet_deploy.runtime.backends.registry import BACKENDS
-    from emonet_deploy.runtime.doctor import require
+    from emonet_deploy.runtime.backends.registry import (
+        BACKENDS,
+        require_backend,
+        require_device,
+    )
 
     engines = []
     for name in names.split(",") if names else []:
@@ -90,22 +215,7 @@ def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
         if not known:
             raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
         engines += known
-    if "openvino" in engines:
-        require_cpu(device)
     for engine in engines:
-        if engine not in {"torch", "onnx"}:  # whose packages are told of where they are imported
-            require(engine, "run")
+        require_device(engine, device)
+        require_backend(engine, "run")
     return engines
-
-
-def numbers_of(text: str, option: str) -> list[int]:
-    """Return the whole numbers from 1 that a list with commas holds; an empty text holds none.
-
-    Raises:
-        InputError: something else is in it; ``option`` names the place in the message.
-    """
-    parts = [part.strip() for part in text.split(",")] if text else []
-    for part in parts:
-        if not part.isdecimal() or int(part) < 1:
-            raise InputError(f"{option} takes whole numbers from 1, not {part!r}")
-    return [int(part) for part in parts]

@@ -13,7 +13,7 @@ from emonet_deploy.commands.console import (
     say,
     write_json,
 )
-from emonet_deploy.commands.options import Device, Engine, JsonFile, Threads, device_of, engine_of
+from emonet_deploy.commands.options import Device, Engine, JsonFile, Threads, engine_of
 
 __all__ = ["parity"]
 
@@ -34,19 +34,20 @@ def parity(
 ) -> None:
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.benchmarks.parity.compare import compare, gates_of
-    from emonet_deploy.commands.artifacts import layer_differences, parity_crops, reference_of
+    from emonet_deploy.benchmarks.parity.compare import compare
+    from emonet_deploy.commands.artifacts import layer_differences, parity_crops, resolve_reference
     from emonet_deploy.runtime.backends.registry import load_session
+    from emonet_deploy.runtime.precision import gates_of
 
-    where = device_of(device)
-    with load_session(artifact, engine_of(engine, where), where, threads) as session:
+    with load_session(artifact, engine_of(engine, device), device, threads) as session:
         info = session.info
-        source = reference_of(info.checkpoint, info.nclass, checkpoint, say)
+        source = resolve_reference(info.checkpoint, info.nclass, checkpoint, say)
+        gates = gates_of(info.precision, info.target)
         with (
             load_session(source.path, device="cpu", threads=threads) as reference,
             progress_bar("comparing") as progress,
         ):
-            result = compare(reference, session, parity_crops(faces), gates_of(info), progress)
+            result = compare(reference, session, parity_crops(faces), gates, progress)
     inside = layer_differences(artifact, source) if layers else {}
     print_differences("layer", inside)
     print_parity(result)

@@ -1,11 +1,27 @@
-"""Ctrl-C and SIGTERM as a wish to stop: what was begun is finished."""
+"""Ctrl-C and SIGTERM as a wish to stop: what was begun is finished, or leaves nothing behind."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, current_thread, main_thread
 
-__all__ = ["stop_signals"]
+__all__ = ["sigterm_as_interrupt", "stop_signals"]
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that files that are not complete are removed.
+
+    A process that was started to ignore the signal goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

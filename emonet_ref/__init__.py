@@ -1,1 +1,1 @@
-"""What is true of EmoNet: its contract, its network, its weights, and faces to try it on."""
+"""What is true of EmoNet: constants, the network, its weights, and stand-ins for them."""

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ from emonet_deploy.emonet_ref.storage.paths import is_file, open_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["LICENCE", "fetch_checkpoint", "identify_checkpoint", "load_checkpoint"]
+
+_LOGGER = logging.getLogger(__name__)
 
 WEIGHTS_URL: Final = (
     "https://raw.githubusercontent.com/face-analysis/emonet/"
@@ -130,6 +133,7 @@ def fetch_checkpoint(
         return _git_blob_sha1(file) == GIT_BLOB_SHA1[nclass]
 
     if is_file(path) and is_original(path):
+        _LOGGER.info("weights from the cache: %s", path)
         return path
     if notify is not None:
         notify(LICENCE)

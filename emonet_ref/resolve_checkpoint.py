@@ -60,6 +60,7 @@ def find_checkpoint(
     path = Path(name)
     if not is_file(path):
         raise CheckpointError(
-            f"no checkpoint at {path}; name a file, `original`, or `standin` for untrained weights"
+            f"no checkpoint at {path}",
+            hint="name a file, `original`, or `standin` for untrained weights",
         )
     return Checkpoint(path, identify_checkpoint(path))

@@ -18,6 +18,7 @@ Recipe, revision ``REVISION``:
 
 import hashlib
 import io
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,8 @@ from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_f
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["make_standin", "standin_path"]
+
+_LOGGER = logging.getLogger(__name__)
 
 REVISION: Final = 2
 """Part of the cached file's name. Raise it when the recipe, or the faces, change."""
@@ -84,10 +87,12 @@ def standin_path(nclass: int = 8, seed: int = 0) -> Path:
         return is_file(path) and stamped_identity(path) == identity
 
     if is_ready():
+        _LOGGER.info("stand-in from the cache: %s", path)
         return path
     require_writable(path, CheckpointError, CACHE_ADVICE)
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not is_ready():
+            _LOGGER.info("making the stand-in, once, as %s", path)
             state = stamped(make_standin(nclass, seed).state_dict(), identity)
             # In memory first: PyTorch's writer reports a full disk as a failed assertion.
             content = io.BytesIO()

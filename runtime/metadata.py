@@ -185,7 +185,7 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     if path.suffix.lower() == ".onnx":
         return _info_of_onnx(path)
     if not is_file(path):
-        raise ArtifactError(f"no artifact at {path}; `emonet export` makes one")
+        raise ArtifactError(f"no artifact at {path}", hint="`emonet export` makes one")
     sidecar = sidecar_path(path)
     try:
         text = read_text(sidecar, _MAX_RECORD)
@@ -196,8 +196,8 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
         ) from error
     except OSError as error:
         raise ArtifactError(
-            f"cannot read {sidecar}, the record of {path.name}: {why(error)}; make it again with "
-            "`emonet build`"
+            f"cannot read {sidecar}, the record of {path.name}: {why(error)}",
+            hint="make it again with `emonet build`",
         ) from error
     return parse_info(text, sidecar)
 
@@ -225,11 +225,13 @@ def _info_of_onnx(path: Path) -> ModelInfo:
     found = scan_onnx(path)
     record = found.metadata.get(METADATA_KEY)
     if record is None:
-        raise ArtifactError(f"{path} was not made by this toolkit; make one with `emonet export`")
+        raise ArtifactError(
+            f"{path} was not made by this toolkit", hint="make one with `emonet export`"
+        )
     if found.external:
         raise ArtifactError(
-            f"{path} keeps weights in other files, which no model of this toolkit does; make it "
-            "again with `emonet export`"
+            f"{path} keeps weights in other files, which no model of this toolkit does",
+            hint="make it again with `emonet export`",
         )
     if len(record) > _MAX_RECORD:
         raise _damaged(path)
@@ -279,7 +281,7 @@ def _load_onnx(path: Path) -> Any:  # noqa: ANN401 - onnx.ModelProto, imported o
     from google.protobuf.message import DecodeError
 
     if scan_onnx(path).external:
-        raise ArtifactError(f"{path} keeps weights in other files; save it as one file")
+        raise ArtifactError(f"{path} keeps weights in other files", hint="save it as one file")
     try:
         return onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:

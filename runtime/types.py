@@ -1,14 +1,11 @@
-"""The words that name a choice, and the arrays that travel."""
+"""The arrays that travel, and the words that name a choice."""
 
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Backend", "Device", "Interface", "Precision", "Target"]
+from emonet_deploy.runtime.choices import Backend, Crop, Device, Interface, Precision, Target
+
+__all__ = ["Array", "Backend", "Crop", "Device", "Interface", "Precision", "Target"]
 
 Array = NDArray[Any]
-Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx"]
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "fp16", "int8"]
-Target = Literal["gpu", "cpu"]
-Interface = Literal["tensor", "image"]

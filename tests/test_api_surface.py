@@ -22,7 +22,8 @@ CODE = {
     "runtime/backends/tensorrt/library.py": TENSORRT,
     "runtime/backends/tensorrt/session.py": TENSORRT,
     "runtime/backends/tensorrt/runner.py": TENSORRT,
-    "runtime/backends/tensorrt/rtx.py": RTX,
+    "runtime/backends/tensorrt/slot.py": TENSORRT,
+    "runtime/backends/tensorrt/rtx_runner.py": RTX,
     "runtime/backends/tensorrt/cuda.py": (),
     "runtime/backends/tensorrt/cuda_graph.py": (),
 }
@@ -41,7 +42,9 @@ PARAMETERS = {
     "self._gpu.driver": "pycuda",
     "gpu.driver": "pycuda",
     "self._cuda": "bindings",
-    "self._make_context(undo)": "IExecutionContext",
+    "plan.context": "IExecutionContext",
+    "self._plans[self._batch].context": "IExecutionContext",
+    "self._plans[self._sizes[-1]].context": "IExecutionContext",
 }
 PYCUDA, BINDINGS = surface("pycuda-2026.1"), surface("cuda-bindings-13.5")
 

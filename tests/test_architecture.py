@@ -1,45 +1,212 @@
 """The rules of the house: who may import whom, and what the core needs."""
 
 import ast
+import importlib
+import inspect
+import statistics
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from emonet_deploy.benchmarks.speed import plot, roofline
+from emonet_deploy.emonet_ref import optional_packages
+from emonet_deploy.export.quantization import schemes
+from emonet_deploy.runtime import precision, types
+from emonet_deploy.runtime.backends import registry
+from emonet_deploy.runtime.backends.tensorrt import library
+
 ROOT = Path(__file__).parent.parent
+REF = {"errors", "emonet_ref", "emonet_ref.storage", "emonet_ref.synthetic"}
+BASE = REF | {"runtime", "runtime.hardware", "runtime.backends", "runtime.backends.tensorrt"}
+RUNTIME = BASE | {
+    "runtime.media", "runtime.detection", "runtime.tracking", "runtime.pipeline", "runtime.output",
+}  # fmt: skip
+# Who may import whom, a row for each folder; within a folder anybody may, but not in a circle.
 ROOMS = {
     "errors": set(),
-    "emonet_ref": {"errors"},
-    "runtime": {"errors", "emonet_ref"},
-    "export": {"errors", "emonet_ref", "runtime"},
-    "benchmarks": {"errors", "emonet_ref", "runtime"},
-    "commands": {"errors", "emonet_ref", "runtime", "export", "benchmarks"},
-    "cli": {"errors", "commands"},
+    "emonet_ref.storage": {"errors"},
+    "emonet_ref.synthetic": {"errors", "emonet_ref"},
+    "emonet_ref": REF,
+    "runtime.hardware": {"errors"},
+    "runtime": REF | {"runtime.hardware", "runtime.backends"},
+    "runtime.backends": REF | {"runtime", "runtime.hardware"},
+    "runtime.backends.tensorrt": BASE,
+    "runtime.media": REF,
+    "runtime.detection": REF | {"runtime", "runtime.media"},
+    "runtime.tracking": {"runtime.media", "runtime.detection"},
+    "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
+    "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
+    "export.graph": REF | {"export.passes"},
+    "export.passes": REF | {"runtime", "export.graph"},
+    "export.quantization": RUNTIME | {"export.graph", "export.passes"},
+    "export.tensorrt": BASE | {"export.graph", "export.passes"},
+    "export": RUNTIME | {"export.graph", "export.passes", "export.quantization"},
+    "benchmarks.metrics": REF | {"runtime"},
+    "benchmarks.datasets": RUNTIME | {"benchmarks.metrics", "benchmarks.accuracy"},
+    "benchmarks.parity": RUNTIME | {"benchmarks.metrics"},
+    "benchmarks.accuracy": RUNTIME
+    | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
+    "benchmarks.speed": RUNTIME | {"benchmarks.metrics", "benchmarks.parity"},
+    "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
 }
-SOURCES = [p for room in ROOMS for p in [ROOT / f"{room}.py", *(ROOT / room).rglob("*.py")]]
+BELOW_COMMANDS = set(ROOMS) | RUNTIME
+ROOMS |= {
+    "commands": BELOW_COMMANDS,
+    "commands.bench": BELOW_COMMANDS | {"commands"},
+    "commands.eval": BELOW_COMMANDS | {"commands"},
+    "commands.predict": BELOW_COMMANDS | {"commands"},
+    "cli": {"errors", "commands", "commands.bench", "commands.eval", "commands.predict"},
+}
+MOST_FILES = 14
 
 
-def imports(path):
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+TOP = sorted({room.partition(".")[0] for room in ROOMS})
+SOURCES = {
+    module_name(path): path
+    for top in TOP
+    for path in (ROOT / f"{top}.py", *(ROOT / top).rglob("*.py"))
+    if path.exists()
+}
+
+
+def room_of(module):
+    """The longest row's name the module lies under."""
+    while module not in ROOMS:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def imports(module):
+    """Modules of the toolkit that one imports anywhere in its file, also inside functions."""
+    path = SOURCES[module]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name} imports relatively"
-            yield node.module
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names = [alias.name for alias in node.names]
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package != "emonet_deploy" or rest in {"", "__version__"}:
+                continue
+            target = rest if rest in SOURCES else rest.rpartition(".")[0]
+            assert target in SOURCES, f"{path.name} imports {name}"
+            if target != module:
+                yield target
+
+
+# The public face names what lies anywhere in the folder, and imports it when it is used.
+@pytest.mark.parametrize("module", sorted(set(SOURCES) - {"runtime"}))
+def test_imports_go_only_where_the_row_of_their_folder_says(module):
+    room = room_of(module)
+    for target in imports(module):
+        assert room_of(target) in ROOMS[room] | {room}, f"{module} imports {target}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {module: set(imports(module)) for module in SOURCES}
+    done = set()
+
+    def visit(module, path):
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in graph[module]:
+                visit(target, [*path, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+
+
+def test_every_folder_has_a_row_and_few_files():
+    folders = {path.parent for path in SOURCES.values()} - {ROOT}
+    assert {module_name(folder / "__init__.py") for folder in folders} <= set(ROOMS)
+    for folder in folders:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= MOST_FILES, f"{folder.name} has {len(files)} files"
+
+
+def test_half_of_all_files_are_read_in_a_minute():
+    lengths = [
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in SOURCES.values()
+        if path.name != "__init__.py"
+    ]
+    assert statistics.median(lengths) < 120
+
+
+@pytest.mark.parametrize("package", ["emonet_deploy", "emonet_deploy.runtime"])
+def test_the_public_face_is_lazy_and_whole(package):
+    done = in_bare_process(f"""
+        import sys, {package} as package
+        heavy = {{"numpy", "cv2", "onnx", "onnxruntime", "torch"}} & set(sys.modules)
+        assert not heavy, heavy
+        assert set(package.__all__) <= set(dir(package))
+        for name in package.__all__:
+            if name != "export_onnx":  # which needs torch
+                getattr(package, name)
+        try:
+            package.nothing
+        except AttributeError as error:
+            assert "nothing" in str(error)
+        else:
+            raise AssertionError("no AttributeError")
+    """)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
+    done = in_bare_process(f"""
+        import sys
+        from emonet_deploy import load_session
+        load_session({str(onnx8)!r}, device="cpu").close()
+        unwanted = {{"cv2", "rich", "emonet_deploy.runtime.pipeline"}}
+        assert not unwanted & set(sys.modules), unwanted & set(sys.modules)
+    """)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in SOURCES if p.exists()], ids=lambda p: str(p.relative_to(ROOT))
+    ("table", "choices"),
+    [
+        (registry.BACKENDS, types.Backend),
+        (registry.SUFFIXES, registry.ArtifactKind),
+        (precision.PRECISIONS, types.Precision),
+        (library.PACKAGES, library.EngineKind),
+        (schemes.FLAVOURS, types.Target),
+        (roofline.BYTES, types.Precision),
+        (plot.COLORS, types.Precision),
+    ],
 )
-def test_imports_go_leftwards_only(path):
-    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    for module in imports(path):
-        parts = (module or "").split(".")
-        if parts[0] != "emonet_deploy" or len(parts) == 1:
-            continue
-        assert parts[1] == room or parts[1] in ROOMS[room], f"{path.name} imports {module}"
+def test_a_table_has_a_row_for_every_choice(table, choices):
+    assert set(table) == set(get_args(choices))
+
+
+def test_every_backend_is_what_its_row_says():
+    for name, spec in registry.BACKENDS.items():
+        module = importlib.import_module(spec.module)
+        opening = inspect.signature(module.open_session, eval_str=True)
+        assert list(opening.parameters) == ["path", "device", "threads", "graph"]
+        assert opening.return_annotation.backend == name
+        assert set(spec.devices) < set(get_args(types.Device))
+
+
+def test_the_advice_on_extras_is_that_of_the_package():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+    for name, requirements in optional_packages.EXTRAS.items():
+        assert set(requirements) <= set(extras.get(name, extras["dev"])), name
 
 
 def in_bare_process(code):
@@ -87,7 +254,7 @@ def test_help_needs_no_heavy_package():
 
 
 @pytest.mark.parametrize("command", [["export"], ["checkpoint", "standin"], ["bench"]])
-def test_a_missing_package_is_one_line_with_the_command_that_installs_it(command):
+def test_a_missing_package_is_one_line_and_the_command_that_installs_it_another(command):
     done = in_bare_process(f"""
         import sys
         from emonet_deploy.cli import main
@@ -95,6 +262,6 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(command
         main()
     """)
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "torch is not installed" in line
-    assert "pip install 'emonet-deploy[export]'" in line
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: torch is not installed")
+    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3'"

@@ -39,7 +39,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         for p in ((ROOT / room).glob("*.py") if room == "." else (ROOT / room).rglob("*.py"))
     }
     assert {n for n in code if n.endswith(".py")} == expected
-    assert "emonet_deploy/py.typed" in code
+    assert {n for n in code if not n.endswith(".py")} == {
+        "emonet_deploy/py.typed",
+        "emonet_deploy/benchmarks/accuracy/report.html.jinja",
+    }
     rest = {n.split("/")[0] for n in names} - {"emonet_deploy"}
     assert len(rest) == 1
     assert next(iter(rest)).endswith(".dist-info")

@@ -21,7 +21,9 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.media.image import read_image
-from emonet_deploy.runtime.pipeline.preprocess import PROTOCOLS, to_tensor
+from emonet_deploy.runtime.metadata import ModelInfo
+from emonet_deploy.runtime.pipeline.interface import mirror, prepare, read_head
+from emonet_deploy.runtime.pipeline.preprocess import crop_box, stretch_face
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
@@ -146,21 +148,20 @@ def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:
     Raises:
         InputError: the picture cannot be used.
     """
-    protocol = PROTOCOLS["resize" if sample.box is None else "paper"]
-    return protocol(read_image(dataset.pictures / sample.path), sample.box)
+    picture = read_image(dataset.pictures / sample.path)
+    return stretch_face(picture) if sample.box is None else crop_box(picture, sample.box)[0]
 
 
 def _load_ahead(
     session: Session, dataset: Dataset, todo: list[int], flip: bool, batch: int, workers: int
 ) -> Iterator[_Batch]:
     """Yield batches in order; as many as there are workers, and one more, are on their way."""
-    embedded = session.info.interface == "image"
     ahead: deque[Future[_Batch]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read")
     try:
         for start in range(0, len(todo), batch):
             numbers = todo[start : start + batch]
-            ahead.append(pool.submit(_load, dataset, numbers, embedded, flip))
+            ahead.append(pool.submit(_load, dataset, numbers, session.info, flip))
             if len(ahead) > workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -169,7 +170,7 @@ def _load_ahead(
         pool.shutdown(cancel_futures=True)
 
 
-def _load(dataset: Dataset, numbers: list[int], embedded: bool, flip: bool) -> _Batch:
+def _load(dataset: Dataset, numbers: list[int], info: ModelInfo, flip: bool) -> _Batch:
     crops, kept, missing = [], [], []
     for number in numbers:
         sample = dataset.samples[number]
@@ -178,24 +179,19 @@ def _load(dataset: Dataset, numbers: list[int], embedded: bool, flip: bool) -> _
             kept.append(number)
         except InputError as error:
             missing.append(Missing(sample.path, str(error)))
-    images: Array = np.stack(crops) if crops else np.empty(0, np.uint8)
     if not crops:
-        return _Batch(kept, images, None, missing)
-    width = 2 if embedded else 3
-    images = images if embedded else to_tensor(images)
-    mirrored = np.ascontiguousarray(np.flip(images, width)) if flip else None
+        return _Batch(kept, np.empty(0, np.uint8), None, missing)
+    images = prepare(info, np.stack(crops))
+    mirrored = mirror(info, images) if flip else None
     return _Batch(kept, images, mirrored, missing)
 
 
 def _predict(session: Session, loaded: _Batch) -> NDArray[np.float64]:
     """Return class, valence and arousal of each picture, N x 3."""
-    outputs = session.run(loaded.images)
-    scores = outputs["expression" if "expression" in outputs else "probabilities"]
-    emotion = np.stack([outputs["valence"], outputs["arousal"]], 1).astype(np.float64)
+    head = read_head(session.run(loaded.images))
+    emotion = head.emotion
     if loaded.mirrored is not None:
-        outputs = session.run(loaded.mirrored)
-        emotion += np.stack([outputs["valence"], outputs["arousal"]], 1)
-        emotion /= 2
+        emotion = (emotion + read_head(session.run(loaded.mirrored)).emotion) / 2
     if not np.isfinite(emotion).all():
         raise InputError("the model returned NaN or infinity; check it with `emonet parity`")
-    return np.column_stack([scores.argmax(1), emotion.clip(-1, 1)])
+    return np.column_stack([head.expression, emotion.clip(-1, 1)])

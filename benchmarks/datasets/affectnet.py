@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from emonet_deploy.benchmarks.choices import Split
 from emonet_deploy.benchmarks.datasets.base import (
     CLASS_OF,
     Dataset,
@@ -24,8 +25,6 @@ from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 
 __all__ = ["FIELDS", "Split", "is_consistent", "read_affectnet"]
-
-Split = Literal["test", "val"]
 
 FIELDS: Final = ("expression", "expression_correct", "valence", "arousal", "landmarks_fan")
 

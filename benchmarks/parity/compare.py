@@ -5,7 +5,7 @@ has seen. Sums run in float64, batch by batch, so that memory does not grow with
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,20 +15,16 @@ from emonet_deploy.benchmarks.metrics.difference import Difference, DifferenceSu
 from emonet_deploy.benchmarks.metrics.paper_metrics import ccc
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.metadata import ModelInfo
-from emonet_deploy.runtime.pipeline.postprocess import image_outputs
-from emonet_deploy.runtime.pipeline.preprocess import to_tensor
-from emonet_deploy.runtime.types import Array, Precision
+from emonet_deploy.runtime.pipeline.interface import prepare, read_head, results
+from emonet_deploy.runtime.precision import Gates, gates_of
+from emonet_deploy.runtime.types import Array
 
 __all__ = [
-    "GATES",
     "PARITY_FACES",
-    "Gates",
     "Parity",
     "Verdict",
     "check_parity",
     "compare",
-    "gates_of",
     "judge",
     "run_crops",
 ]
@@ -37,36 +33,6 @@ PARITY_FACES: Final = 96
 """How many unseen faces the gates are defined on."""
 
 BATCH: Final = 8
-
-
-@dataclass(frozen=True)
-class Gates:
-    """What an artifact must reach; ``None`` is not asked for.
-
-    Attributes:
-        max_error: largest error of any output, as a share of that output's standard deviation.
-        ccc: lowest concordance correlation of valence and of arousal.
-        agreement: lowest share of equal classes.
-    """
-
-    max_error: float | None = None
-    ccc: float | None = None
-    agreement: float | None = None
-
-
-GATES: Final[dict[Precision, Gates]] = {
-    "fp32": Gates(max_error=1e-4, agreement=1.0),
-    "fp16": Gates(ccc=0.9999, agreement=0.99),
-    "int8": Gates(ccc=0.99, agreement=0.90),
-}
-
-
-def gates_of(info: ModelInfo) -> Gates:
-    """Return an artifact's gates: those of its precision, wider where algebra was applied."""
-    gates = GATES[info.precision]
-    if info.precision == "fp32" and info.target == "cpu":
-        return replace(gates, max_error=1e-3)
-    return gates
 
 
 @dataclass(frozen=True)
@@ -130,8 +96,7 @@ class Parity:
 
 def run_crops(session: Session, crops: NDArray[np.uint8]) -> dict[str, Array]:
     """Run crops N x 256 x 256 x 3 through a session of either interface."""
-    embedded = session.info.interface == "image"
-    return session.run(crops if embedded else to_tensor(crops))
+    return session.run(prepare(session.info, crops))
 
 
 def compare(
@@ -169,7 +134,7 @@ def compare(
         for start in range(0, len(crops), BATCH):
             part = crops[start : start + BATCH]
             expected = run_crops(reference, part)
-            yield (image_outputs(expected) if embedded else expected), run_crops(candidate, part)
+            yield (results(expected) if embedded else expected), run_crops(candidate, part)
             progress(start + len(part), len(crops))
 
     for expected, got in pairs():
@@ -192,16 +157,17 @@ def check_parity(reference: Session, candidate: Session, crops: NDArray[np.uint8
     Raises:
         ParityError: a gate failed; the message names it.
     """
-    result = compare(reference, candidate, crops, gates_of(candidate.info))
+    result = compare(
+        reference, candidate, crops, gates_of(candidate.info.precision, candidate.info.target)
+    )
     result.require(f"the {candidate.info.precision} model")
     return result
 
 
 def _head(outputs: dict[str, Array]) -> NDArray[np.float64]:
     """Class, valence and arousal of each face, N x 3; the latter two clipped as readers do."""
-    scores = outputs["expression"] if "expression" in outputs else outputs["probabilities"]
-    columns = (scores.argmax(1), outputs["valence"].clip(-1, 1), outputs["arousal"].clip(-1, 1))
-    return np.stack(columns, 1).astype(np.float64)
+    head = read_head(outputs)
+    return np.column_stack([head.expression, head.emotion.clip(-1, 1)])
 
 
 def judge(

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.benchmarks.parity.compare import Gates, Parity, compare
+from emonet_deploy.benchmarks.parity.compare import Parity, compare
 from emonet_deploy.benchmarks.speed.count_operations import macs_of
 from emonet_deploy.benchmarks.speed.device_times import device_times
 from emonet_deploy.benchmarks.speed.latency import Timing, time_in_turns
@@ -16,8 +16,9 @@ from emonet_deploy.benchmarks.speed.memory import Footprint, measure_footprint
 from emonet_deploy.benchmarks.speed.peak import PEAK_MACS, peak_call
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes
-from emonet_deploy.runtime.pipeline.preprocess import to_tensor
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
+from emonet_deploy.runtime.pipeline.interface import prepare
+from emonet_deploy.runtime.precision import Gates
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["BenchRow", "Candidate", "run_bench"]
@@ -178,4 +179,4 @@ def _call(session: Session, crops: NDArray[np.uint8], batch: int) -> Callable[[]
 
 def _images(session: Session, crops: NDArray[np.uint8], batch: int) -> Array:
     repeated = crops[np.arange(batch) % len(crops)]
-    return repeated if session.info.interface == "image" else to_tensor(repeated)
+    return prepare(session.info, repeated)

@@ -9,10 +9,9 @@ from typing import Any, Final
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import label
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.output.table import Table
 
-__all__ = ["CHANGE_COLUMNS", "Change", "change_table", "changes_since"]
-
-CHANGE_COLUMNS: Final = ("engine", "precision", "batch", "then", "now", "noise", "verdict")
+__all__ = ["Change", "change_table", "changes_since"]
 
 _IDENTITY: Final = ("backend", "provider", "precision", "target", "threads", "batch")
 
@@ -68,9 +67,9 @@ def changes_since(old: Path, rows: Sequence[BenchRow]) -> list[Change]:
         raise InputError(f"{old} is not a JSON result of `emonet bench`") from error
 
 
-def change_table(changes: Sequence[Change]) -> list[tuple[str, ...]]:
-    """Return the cells under ``CHANGE_COLUMNS``; then and now are speed-ups."""
-    return [
+def change_table(changes: Sequence[Change]) -> Table:
+    """Return a line for each change; then and now are speed-ups."""
+    cells = [
         (
             label(change.row),
             change.row.precision,
@@ -82,6 +81,7 @@ def change_table(changes: Sequence[Change]) -> list[tuple[str, ...]]:
         )
         for change in changes
     ]
+    return Table(("engine", "precision", "batch", "then", "now", "noise", "verdict"), cells)
 
 
 def _noise(row: Mapping[str, Any]) -> float:

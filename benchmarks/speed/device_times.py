@@ -4,8 +4,8 @@ from statistics import median
 from typing import Final
 
 from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes
 from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["device_times"]

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from emonet_deploy.benchmarks.choices import Peer
 from emonet_deploy.emonet_ref.constants import INPUT_NAME, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.optional_packages import needs
@@ -32,7 +33,7 @@ Images = NDArray[np.float32]
 Run = Callable[[Images], Sequence[Array]]
 """From one image, 1 x 3 x 256 x 256, to the four outputs of the ``tensor`` interface."""
 
-PEERS: Final = ("torch.compile", "openvino", "mnn", "ncnn")
+PEERS: Final = get_args(Peer)
 
 
 class PeerSession(Session):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from emonet_deploy.benchmarks.speed.count_operations import LayerCost, count_operations, total_macs
-from emonet_deploy.benchmarks.speed.table import markdown
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
+from emonet_deploy.runtime.output.table import Table, as_markdown
 from emonet_deploy.runtime.types import Precision
 
 __all__ = ["DEVICES", "Device", "Estimate", "estimate", "fuse", "report"]
@@ -179,7 +179,7 @@ def _estimates(layers: Sequence[LayerCost]) -> str:
         "device", "precision", "batch", "compute ms", "latency ms", "latency ms, embedded",
         "images/s",
     )  # fmt: skip
-    return markdown(columns, rows)
+    return as_markdown(Table(columns, rows))
 
 
 def _by_layer(layers: Sequence[LayerCost]) -> str:
@@ -192,7 +192,7 @@ def _by_layer(layers: Sequence[LayerCost]) -> str:
             (layer.name, layer.operator, f"{layer.macs / 1e6:.1f}", *sizes, f"{intensity:.0f}")
         )
     columns = ("layer", "operator", "MMAC", "MB fp32", "MB fp16", "MB int8", "FLOP/byte fp16")
-    return markdown(columns, rows)
+    return as_markdown(Table(columns, rows))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
+from emonet_deploy.runtime.output.table import Table
 
-__all__ = ["COLUMNS", "label", "markdown", "table"]
+__all__ = ["COLUMNS", "bench_table", "device_table", "label"]
 
 COLUMNS = (
     "engine", "precision", "threads", "batch", "p50 ms", "p95 ms", "images/s", "speed-up",
@@ -19,9 +20,9 @@ def label(row: BenchRow) -> str:
     return f"{row.backend} (cpu)" if row.target == "cpu" else row.backend
 
 
-def table(rows: Sequence[BenchRow]) -> list[tuple[str, ...]]:
-    """Return the cells under ``COLUMNS``."""
-    return [
+def bench_table(rows: Sequence[BenchRow]) -> Table:
+    """Return a line for each row, under ``COLUMNS``."""
+    cells = [
         (
             label(r), r.precision, _number(r.threads, "d"), str(r.batch), f"{r.p50_ms:.1f}",
             f"{r.p95_ms:.1f}", f"{r.throughput:.2f}", f"{r.speedup:.2f}", f"{r.macs / 1e9:.1f}",
@@ -31,12 +32,18 @@ def table(rows: Sequence[BenchRow]) -> list[tuple[str, ...]]:
         )
         for r in rows
     ]  # fmt: skip
+    return Table(COLUMNS, cells)
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column to the left, the rest to the right."""
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def device_table(rows: Sequence[BenchRow]) -> Table:
+    """Return how long copies and compute took on the device, of the rows that know it."""
+    cells = [
+        (r.backend, r.precision, r.batch,
+         f"{r.device.copy_in:.3f}", f"{r.device.compute:.3f}", f"{r.device.copy_out:.3f}")
+        for r in rows
+        if r.device is not None
+    ]  # fmt: skip
+    return Table(("engine", "precision", "batch", "copy in ms", "compute ms", "copy out ms"), cells)
 
 
 def _number(value: float | None, form: str) -> str:

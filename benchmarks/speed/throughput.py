@@ -22,8 +22,8 @@ from emonet_deploy.emonet_ref.constants import INPUT_SIZE
 from emonet_deploy.errors import EmonetError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.pipeline.postprocess import image_outputs
-from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+from emonet_deploy.runtime.pipeline.interface import prepare, results
+from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["Way", "images_per_second", "in_processes", "processing_share", "ways"]
@@ -114,16 +114,15 @@ def processing_share(session: Session, rounds: int = 20) -> float:
     The face is 256 pixels wide; medians over ``rounds``, in turns.
     """
     face = np.random.default_rng(0).integers(0, 256, (INPUT_SIZE, INPUT_SIZE, 3), np.uint8)
-    embedded = session.info.interface == "image"
     around, inside = [], []
     for _ in range(rounds):
         begin = time.perf_counter()
-        crops = np.stack([resize_face(face)])
-        images = crops if embedded else to_tensor(crops)
+        crops = np.stack([stretch_face(face)])
+        images = prepare(session.info, crops)
         prepared = time.perf_counter()
         outputs = session.run(images)
         ran = time.perf_counter()
-        image_outputs(outputs)
+        results(outputs)
         around.append(time.perf_counter() - ran + prepared - begin)
         inside.append(ran - prepared)
     return float(np.median(around) / np.median(inside))

@@ -1,1 +1,1 @@
-"""``emonet bench``."""
+"""``emonet bench``: its options, what it runs, and the tables it prints."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
 from emonet_deploy.benchmarks.speed.plot import plot
-from emonet_deploy.benchmarks.speed.table import COLUMNS, markdown, table
+from emonet_deploy.benchmarks.speed.table import bench_table
 from emonet_deploy.commands.artifacts import obtain, parity_crops
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.output.table import as_markdown
 from emonet_deploy.runtime.types import Backend, Device
 
 __all__ = ["BenchPlan", "measure", "write_files"]
@@ -100,7 +101,7 @@ def write_files(
         f"{environment['date'][:10]}, toolkit {environment['toolkit']}"
     )
     texts = {
-        markdown_file: markdown(COLUMNS, table(rows)) + f"\n\nMeasured in turns on {about}.\n",
+        markdown_file: as_markdown(bench_table(rows)) + f"\n\nMeasured in turns on {about}.\n",
         plot_file: plot(rows, f"EmoNet: speed and agreement ({about})"),
     }
     for path, text in texts.items():

@@ -1,1 +1,1 @@
-"""``emonet eval``."""
+"""``emonet eval``: its options, and what it runs."""

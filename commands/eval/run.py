@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock
+
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -14,6 +16,7 @@ from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.csv_table import read_table
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
 from emonet_deploy.benchmarks.gates import check_published, compare_runs
+from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import sha256_file
@@ -24,7 +27,7 @@ from emonet_deploy.runtime.types import Backend
 if TYPE_CHECKING:
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 
-__all__ = ["PROCEDURAL_SAMPLES", "Options", "run_eval"]
+__all__ = ["PROCEDURAL_SAMPLES", "Evaluated", "run_eval"]
 
 PROCEDURAL_SAMPLES: Final = 64
 
@@ -35,60 +38,28 @@ Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What an evaluation runs on, how, and what it must reach.
+class Evaluated:
+    """What is judged.
 
     Attributes:
-        data: AffectNet's root or a CSV table; None for procedural faces.
-        split: of AffectNet: ``test`` or ``val``.
-        limit: only so many samples, the first ones.
-        flip: test-time flip.
-        batch: samples run at once.
-        workers: threads that read pictures.
-        predictions: file the rows are kept in, and continued from.
-        check: ``published`` gates against the paper's figures.
-        tolerance: for that gate, instead of rounding.
-        against: ``reference`` or an artifact, to be compared with sample by sample.
-        max_drop: for that gate; by default that of the precision.
+        artifact: what to run.
+        backend: what shall run it; None tells it by the file.
+        made: the checkpoint it was just made from, where that is known.
+        nclass: classes it is expected to have; None if it may decide.
         checkpoint: the reference's name, where the artifact does not say it.
     """
 
-    data: Path | None = None
-    split: str = "test"
-    limit: int | None = None
-    flip: bool = True
-    batch: int = 8
-    workers: int = 4
-    predictions: Path | None = None
-    check: str | None = None
-    tolerance: float | None = None
-    against: str | None = None
-    max_drop: float | None = None
+    artifact: Path
+    backend: Backend | None = None
+    made: "Checkpoint | None" = None
+    nclass: int | None = None
     checkpoint: str | None = None
-
-    @property
-    def shows_published(self) -> bool:
-        """Whether the data are those the published figures were measured on."""
-        table = self.data is not None and self.data.suffix.lower() == ".csv"
-        return self.data is not None and not table and self.split == "test"
-
-    def __post_init__(self) -> None:
-        if self.check not in {None, "published"}:
-            raise InputError(f"--check must be `published`, not {self.check}")
-        if self.check and self.data is None:
-            raise InputError("--check published needs --data: procedural labels prove nothing")
-        if self.tolerance is not None and not self.check:
-            raise InputError("--tolerance goes with --check published")
-        if self.max_drop is not None and not self.against:
-            raise InputError("--max-drop goes with --against")
 
 
 def run_eval(
-    artifact: Path,
-    backend: Backend | None,
-    made: "Checkpoint | None",
-    nclass: int | None,
-    options: Options,
+    judged: Evaluated,
+    samples: Samples,
+    gates: Gates,
     load: Load,
     say: Say,
     bar: Bar,
@@ -96,23 +67,23 @@ def run_eval(
     """Evaluate an artifact, and another one beside it if asked to.
 
     Args:
-        artifact: what to run.
-        backend: what shall run it; None tells it by the file.
-        made: the checkpoint it was just made from, where that is known.
-        nclass: classes it is expected to have; None if it may decide.
-        options: on what, and how.
+        judged: what to run.
+        samples: on what, and how.
+        gates: what it must reach.
         load: opens an artifact as a session.
         say: takes a note for the user.
         bar: shows progress.
 
     Raises:
-        EmonetError: of many kinds; what was predicted by then is kept in ``options.predictions``.
+        EmonetError: of many kinds; what was predicted by then is kept in ``samples.predictions``.
     """
+    artifact, made = judged.artifact, judged.made
     with ExitStack() as stack:
-        session = stack.enter_context(load(artifact, backend))
-        if nclass not in {None, session.info.nclass}:
+        session = stack.enter_context(load(artifact, judged.backend))
+        if judged.nclass not in {None, session.info.nclass}:
             raise InputError(
-                f"{artifact} has {session.info.nclass} classes, not {nclass}; drop --nclass"
+                f"{artifact} has {session.info.nclass} classes, not {judged.nclass}",
+                hint="drop --nclass",
             )
         nclass = session.info.nclass
         identity = made.identity if made else session.info.checkpoint
@@ -121,50 +92,48 @@ def run_eval(
             if made or session.backend == "torch":
                 return made.path if made else artifact
             # Needs PyTorch, which an evaluation of an ONNX file on AffectNet does not.
-            from emonet_deploy.commands.artifacts import reference_of
+            from emonet_deploy.commands.artifacts import resolve_reference
 
-            return reference_of(identity, nclass, options.checkpoint, say).path
+            return resolve_reference(identity, nclass, judged.checkpoint, say).path
 
-        if options.data is None:
-            dataset = _procedural(reference(), nclass, options.limit, load, say, bar)
+        if samples.data is None:
+            dataset = _procedural(reference(), nclass, samples.limit, load, say, bar)
         else:
-            dataset = _read(options.data, nclass, options)
+            dataset = _read(samples.data, nclass, samples)
         kept = None
-        if options.predictions is not None:
+        if samples.predictions is not None:
             settings = {
                 "artifact": sha256_file(artifact),
                 "backend": session.backend,
                 "provider": session.provider,
-                "flip": options.flip,
+                "flip": samples.flip,
             }
-            kept = PredictionFile(options.predictions, dataset, settings)
+            kept = PredictionFile(samples.predictions, dataset, settings)
         other = None
-        if options.against is not None:
-            path = reference() if options.against == "reference" else Path(options.against)
+        if gates.against is not None:
+            path = reference() if gates.against == "reference" else Path(gates.against)
             other = stack.enter_context(load(path, None))
 
-        run = _run(session, dataset, options, bar, kept)
-        comparable = options.check or options.shows_published
+        run = _run(session, dataset, samples, bar, kept)
+        comparable = gates.check or samples.are_published
         published = PUBLISHED[nclass] if comparable else None
         summary = Summary.of(run, session, identity, published)
-        if options.check and published:
-            verdicts = check_published(summary.accuracy, published, options.tolerance)
+        if gates.check and published:
+            verdicts = check_published(summary.accuracy, published, gates.tolerance)
             summary = replace(summary, check=verdicts)
         if other is not None:
-            beside = _run(other, dataset, options, bar)
-            found = compare_runs(beside, run, session.info.precision, options.max_drop)
+            beside = _run(other, dataset, samples, bar)
+            found = compare_runs(beside, run, session.info.precision, gates.max_drop)
             summary = replace(summary, against=found)
     return summary
 
 
-def _read(data: Path, nclass: int, options: Options) -> Dataset:
+def _read(data: Path, nclass: int, samples: Samples) -> Dataset:
     if data.suffix.lower() == ".csv":
         dataset = read_table(data, nclass)
-    elif options.split in {"test", "val"}:
-        dataset = read_affectnet(data, nclass, "test" if options.split == "test" else "val")
     else:
-        raise InputError(f"--split must be test or val, not {options.split}")
-    return dataset.first(options.limit) if options.limit else dataset
+        dataset = read_affectnet(data, nclass, samples.split)
+    return dataset.first(samples.limit) if samples.limit else dataset
 
 
 def _procedural(
@@ -174,13 +143,18 @@ def _procedural(
     n = limit or PROCEDURAL_SAMPLES
     root = cache_dir() / f"procedural_{nclass}_{sha256_file(checkpoint)[:16]}_{n}"
     if not root.exists():
-        say(f"drawing {n} faces, and labels around the reference's outputs; once")
-        with load(checkpoint, None) as reference, bar("drawing") as progress:
-            try:
-                make_procedural(root, reference, n, progress=progress)
-            except DatasetError:
-                if not root.exists():  # else another process was faster: it made the same
-                    raise
+        try:
+            root.parent.mkdir(parents=True, exist_ok=True)
+            # One process draws, others wait for it.
+            with FileLock(root.with_name(f"{root.name}.lock")):
+                if not root.exists():
+                    say(f"drawing {n} faces, and labels around the reference's outputs; once")
+                    with load(checkpoint, None) as reference, bar("drawing") as progress:
+                        make_procedural(root, reference, n, progress=progress)
+        except OSError as error:
+            raise DatasetError(
+                f"cannot write {root.parent}: {error.strerror}; name another place in EMONET_HOME"
+            ) from error
     say("note: the labels were drawn so that the reference scores about what the paper prints")
     return replace(read_affectnet(root, nclass), name="procedural faces")
 
@@ -188,7 +162,7 @@ def _procedural(
 def _run(
     session: Session,
     dataset: Dataset,
-    options: Options,
+    samples: Samples,
     bar: Bar,
     predictions: PredictionFile | None = None,
 ) -> Evaluation:
@@ -196,9 +170,9 @@ def _run(
         return evaluate(
             session,
             dataset,
-            flip=options.flip,
-            batch=options.batch,
-            workers=options.workers,
+            flip=samples.flip,
+            batch=samples.batch,
+            workers=samples.workers,
             predictions=predictions,
             progress=progress,
         )

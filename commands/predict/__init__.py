@@ -1,1 +1,1 @@
-"""``emonet predict``."""
+"""``emonet predict``: its options, what it runs, and the tables it prints."""

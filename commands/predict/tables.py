@@ -3,13 +3,11 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
 
-from emonet_deploy.commands.console import print_table
-
-if TYPE_CHECKING:
-    from emonet_deploy.runtime.pipeline.pipeline import FrameResult
+from emonet_deploy.commands.console import print_table, show
+from emonet_deploy.runtime.output.sinks import Sink
+from emonet_deploy.runtime.output.table import Table
+from emonet_deploy.runtime.pipeline.pipeline import FrameResult
 
 __all__ = ["Tables"]
 
@@ -17,6 +15,7 @@ _PICTURES = ("file", "face", "expression", "probability", "valence", "arousal", 
 _CLIPS = (
     "file", "face", "frames", "from s", "to s", "expression", "share", "valence", "arousal",
 )  # fmt: skip
+_ALIGN = {_PICTURES: "lllrrrr", _CLIPS: "llrrrlrrr"}
 _ROWS = 1000  # A terminal's table is set this many rows at a time.
 
 Row = tuple[str, ...]
@@ -42,8 +41,8 @@ class _Seen:
         )  # fmt: skip
 
 
-class Tables:
-    """Prints results as they come; a context manager, whose end prints what is left.
+class Tables(Sink):
+    """Prints results as they come; its end prints what is left.
 
     The valence and arousal of a clip's identity are means over its frames, its expression is the
     most frequent one, with its share of the frames.
@@ -56,7 +55,7 @@ class Tables:
         self._frames = 0
         self._seen: dict[int, _Seen] = {}
 
-    def add(self, result: "FrameResult") -> None:
+    def append(self, result: FrameResult) -> None:
         """Take in a result."""
         frame = result.frame
         if self._clip and frame.source != self._clip:
@@ -74,15 +73,7 @@ class Tables:
             seen.valence += face.prediction.valence
             seen.arousal += face.prediction.arousal
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _finish(self) -> None:
         if self._clip:
             self._end_clip()
         self._set()
@@ -100,9 +91,9 @@ class Tables:
             self._set()
             self._columns = columns
             if not sys.stdout.isatty():
-                print("\t".join(columns))
+                show(*columns)
         if not sys.stdout.isatty():
-            print("\t".join(row), flush=True)
+            show(*row)
             return
         self._rows.append(row)
         if len(self._rows) >= _ROWS:
@@ -110,11 +101,11 @@ class Tables:
 
     def _set(self) -> None:
         if self._rows:
-            print_table(self._columns, self._rows)
+            print_table(Table(self._columns, self._rows, _ALIGN[self._columns]))
             self._rows.clear()
 
 
-def _picture_rows(result: "FrameResult") -> list[Row]:
+def _picture_rows(result: FrameResult) -> list[Row]:
     source = result.frame.source
     rows: list[Row] = [
         (

@@ -15,7 +15,7 @@ __all__ = ["astronaut_face"]
 
 def astronaut_face() -> NDArray[np.uint8]:
     """Return Eileen Collins's face, uint8 RGB 164 x 164 (NASA, public domain)."""
-    with needs("dev", "get the photograph"):
+    with needs("photograph", "get the photograph"):
         from skimage import data
     picture: NDArray[np.uint8] = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
     return picture[43:207, 144:308]

@@ -27,7 +27,7 @@ from emonet_deploy.runtime import (
 )
 from emonet_deploy.runtime.output.annotate import Annotator
 from emonet_deploy.runtime.output.copies import write_picture
-from emonet_deploy.runtime.output.timeline import Timeline
+from emonet_deploy.runtime.output.timeline import TimelineSink
 
 __all__ = ["drawn_film", "make_pictures"]
 
@@ -61,23 +61,22 @@ def make_pictures(folder: Path, checkpoint: Path) -> list[Path]:
         folder: is made when it is missing.
         checkpoint: the weights to use, by their file.
     """
-    with needs("dev", "get the photograph"):
+    with needs("photograph", "get the photograph"):
         from skimage import data
     astronaut: NDArray[np.uint8] = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
     photograph = astronaut[:400, 20:420]
     photo, still, plot = (folder / name for name in ("photo.jpg", "video.jpg", "timeline.svg"))
-    timeline, annotator = Timeline(), Annotator(landmarks=False)
-    with load_session(checkpoint) as session:
+    annotator = Annotator(landmarks=False)
+    with load_session(checkpoint) as session, TimelineSink(plot) as timeline:
         pipeline = EmotionPipeline(
             Predictor(session), load_detector(), tracker=Tracker(), smoother=WindowSmoother()
         )
         for result in pipeline.run([Frame(photograph)]):
             write_picture(photo, annotator.draw(result))
         for result in pipeline.run(drawn_film(48)):
-            timeline.add(result)
+            timeline.append(result)
             last = annotator.draw(result)
     write_picture(still, last)
-    timeline.save(plot)
     return [photo, still, plot]
 
 

@@ -1,6 +1,7 @@
 """Files over HTTP: retried, resumed, verified, and under their final name only when whole."""
 
 import base64
+import logging
 import os
 import time
 import urllib.error
@@ -22,6 +23,8 @@ __all__ = ["Progress", "download"]
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes got so far and the size of the whole file, None when nobody knows it."""
+
+_LOGGER = logging.getLogger(__name__)
 
 CHUNK: Final = 1 << 16
 MAX_BYTES: Final = 256 << 20
@@ -89,6 +92,7 @@ def download(
     """
     final = Path(path)
     if is_file(final) and verify(final):
+        _LOGGER.info("%s is there already, and verified", final)
         return
     shown = "the address"
     partial = final.with_name(f".{final.name}.part")
@@ -99,15 +103,16 @@ def download(
         with FileLock(final.with_name(f".{final.name}.lock")):
             if is_file(final) and verify(final):
                 return
+            _LOGGER.info("downloading %s to %s", shown, final)
             if not (is_file(partial) and verify(partial)):
                 attempt = _Attempt(address, partial, verify, max_bytes, progress, timeout)
                 _retry(attempt.complete, attempts, backoff)
             os.replace(partial, final)
     except _AttemptError as failure:
-        raise error(f"cannot download {shown}: {failure}; {hint}") from failure
+        raise error(f"cannot download {shown}: {failure}", hint=hint) from failure
     except (OSError, NotImplementedError) as failure:
         reason = why(failure) if isinstance(failure, OSError) else str(failure)
-        raise error(f"cannot write {final}: {reason}; {advice}") from failure
+        raise error(f"cannot write {final}: {reason}", hint=advice) from failure
 
 
 def _parse(url: str) -> _Address:
@@ -135,7 +140,9 @@ def _retry(attempt: Callable[[], None], attempts: int, backoff: float) -> None:
         except _AttemptError as failure:
             if not failure.again:
                 raise
-        time.sleep(backoff * 2**pause)
+            wait = backoff * 2**pause
+            _LOGGER.info("%s; trying again in %g s", failure, wait)
+        time.sleep(wait)
     return attempt()
 
 
@@ -172,6 +179,9 @@ class _Attempt:
         with response:
             resumed = response.status == 206
             done = start if resumed else 0
+            _LOGGER.debug(
+                "%s answers %d; %d bytes are here", self.address.shown, response.status, done
+            )
             total = None if response.length is None else done + response.length
             self._require_length(total or 0)
             with open(self.partial, "ab" if resumed else "wb") as file:

@@ -152,8 +152,8 @@ def _translated(final: Path, error: type[EmonetError], advice: str) -> Iterator[
         yield
     except (OSError, NotImplementedError) as failure:
         reason = why(failure) if isinstance(failure, OSError) else str(failure)
-        raise error(f"cannot write {final}: {reason}; {advice}") from failure
+        raise error(f"cannot write {final}: {reason}", hint=advice) from failure
     except ValueError as failure:
         if "\0" not in os.fspath(final):
             raise
-        raise error(f"cannot write to a name that holds a NUL byte; {advice}") from failure
+        raise error("cannot write to a name that holds a NUL byte", hint=advice) from failure

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image
-from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+from emonet_deploy.runtime.pipeline.preprocess import stretch_face, to_tensor
 
 __all__ = [
     "Calibration",
@@ -32,8 +33,6 @@ __all__ = [
     "chunks",
     "reach",
 ]
-
-Calibrator = Literal["minmax", "entropy", "percentile"]
 
 PERCENTILE: Final = 99.999
 FACES: Final = 128
@@ -115,7 +114,7 @@ def calibration_crops(
             f"least {FEWEST} face crops, better {FACES}"
         )
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
-    return np.stack([resize_face(read_image(path)) for path in chosen])
+    return np.stack([stretch_face(read_image(path)) for path in chosen])
 
 
 def activation_ranges(

@@ -1,5 +1,6 @@
 """The engine of a model for this machine: the one that is there when it fits, else a new one."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from emonet_deploy.runtime.hardware.gpu import cuda_device
 from emonet_deploy.runtime.metadata import read_info
 
 __all__ = ["fitting_engine"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def fitting_engine(model: Path, kind: EngineKind, say: Callable[[str], None]) -> Path:
@@ -28,4 +31,5 @@ def fitting_engine(model: Path, kind: EngineKind, say: Callable[[str], None]) ->
     except ArtifactError:
         say(f"no {path} that fits this machine and its model yet; building it")
         return build_engine(model, path, kind).path
+    _LOGGER.info("%s fits this machine and its model", path)
     return path

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write
@@ -20,6 +19,7 @@ from emonet_deploy.export.tensorrt.inspector import (
     layers_from_json,
 )
 from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
+from emonet_deploy.runtime.backends.registry import SUFFIXES, require_backend
 from emonet_deploy.runtime.backends.tensorrt.library import (
     PACKAGES,
     EngineKind,
@@ -28,13 +28,10 @@ from emonet_deploy.runtime.backends.tensorrt.library import (
     import_tensorrt,
     logger_of,
 )
-from emonet_deploy.runtime.doctor import require
 from emonet_deploy.runtime.hardware.gpu import CudaDevice, cuda_device
 from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo, read_info, sidecar_path
 
 __all__ = ["Engine", "build_engine"]
-
-ENGINE_SUFFIXES: Final = (".plan", ".engine")
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def build_engine(
             "of them in float32, on the other targets too; leave 75 out of --sm, and build the "
             "fp16 model for it"
         )
-    require(kind, "build")
+    require_backend(kind, "build")
     trt = import_tensorrt(kind)
     gpu = cuda_device() if kind == "trt" else None
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
@@ -105,7 +102,7 @@ def build_engine(
         parent_sha256=sha256(content).hexdigest(),
         sha256=sha256(plan).hexdigest(),
         engine=EngineInfo(
-            package=PACKAGES[kind],
+            package=PACKAGES[kind].module,
             version=trt.__version__,
             gpu=gpu.name if gpu else None,
             compute_capability=_compute_capability(options, gpu),
@@ -119,7 +116,7 @@ def build_engine(
                 "level": options.level,
             },
         ),
-        tools={**info.tools, PACKAGES[kind]: trt.__version__},
+        tools={**info.tools, PACKAGES[kind].module: trt.__version__},
     )
     _write(path, plan, info)
     return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(content)))
@@ -131,9 +128,9 @@ def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str)
     path = Path(out)
     if path.is_dir():
         return path / name
-    if path.suffix.lower() not in ENGINE_SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES["engine"]:
         raise InputError(
-            f"an engine's name ends in {' or '.join(ENGINE_SUFFIXES)}, not as {path.name}"
+            f"an engine's name ends in {' or '.join(SUFFIXES['engine'])}, not as {path.name}"
         )
     return path
 

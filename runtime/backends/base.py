@@ -35,36 +35,55 @@ class Session(ABC):
         self.max_batch = max_batch
         self._open = True
 
-    def run(self, images: Array) -> dict[str, Array]:
+    def run(self, images: Array, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run a batch of face crops; safe to call from several threads.
 
         Args:
             images: as ``info.inputs`` says. ``tensor``: float32, N x 3 x 256 x 256, RGB in
                 [0, 1]. ``image``: uint8, N x 256 x 256 x 3, RGB. N is at least 1.
+            outputs: names of the outputs that are wanted; by default all. Engines do not copy the
+                others from the GPU.
 
         Returns:
             Fresh arrays under the names of ``info.outputs``, float32.
 
         Raises:
-            InputError: wrong type, rank or shape, an empty batch, NaN or infinity.
+            InputError: wrong type, rank or shape, an empty batch, NaN or infinity, or an output
+                that there is not.
             BackendError: the session is closed, or the backend failed.
         """
         if not self._open:
             raise BackendError("this session is closed; load the artifact again")
         check_images(images, self.info)
+        names = self._wanted(outputs)
         limit = self.max_batch or len(images)
         if len(images) <= limit:
-            return self._run(images)
-        parts = self._run_each([images[i : i + limit] for i in range(0, len(images), limit)])
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            return self._run_for(images, names)
+        batches = [images[i : i + limit] for i in range(0, len(images), limit)]
+        parts = self._run_each(batches, names)
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _wanted(self, outputs: Sequence[str] | None) -> tuple[str, ...]:
+        known = tuple(output.name for output in self.info.outputs)
+        if outputs is None:
+            return known
+        for name in outputs:
+            if name not in known:
+                raise InputError(f"there is no output {name!r}; choose of {', '.join(known)}")
+        return tuple(name for name in known if name in outputs)
 
     @abstractmethod
     def _run(self, images: Array) -> dict[str, Array]:
         """Run checked images, at most ``max_batch`` of them."""
 
-    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
+    def _run_for(self, images: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Run checked images for some of the outputs, in the order of ``info.outputs``."""
+        results = self._run(images)
+        return {name: results[name] for name in names}
+
+    def _run_each(self, batches: Sequence[Array], names: Sequence[str]) -> list[dict[str, Array]]:
         """Run what a larger batch was split into."""
-        return [self._run(images) for images in batches]
+        return [self._run_for(images, names) for images in batches]
 
     def close(self) -> None:
         """Release what the session holds; closing twice is harmless."""

@@ -13,14 +13,14 @@ from emonet_deploy.runtime.hardware.cpu import usable_processors
 from emonet_deploy.runtime.metadata import ModelInfo
 from emonet_deploy.runtime.types import Array
 
-__all__ = ["SharingSession"]
+__all__ = ["DataParallelSession"]
 
 M = TypeVar("M")
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class SharingSession(Session, Generic[M]):
+class DataParallelSession(Session, Generic[M]):
     """A session that opens its model once for all threads and, when a batch is large enough, again.
 
     On a CPU a single image stays in the caches, so that a batch is split into images. One alone is
@@ -65,10 +65,10 @@ class SharingSession(Session, Generic[M]):
             raise BackendError("this session was closed while it ran; load the artifact again")
         return self._outputs(model, images)
 
-    def _run_each(self, batches: Sequence[Array]) -> list[dict[str, Array]]:
+    def _run_each(self, batches: Sequence[Array], names: Sequence[str]) -> list[dict[str, Array]]:
         alone = self._opened_for_each() if len(batches) >= self._threads else None
         if alone is None:
-            return super()._run_each(batches)
+            return super()._run_each(batches, names)
         return share_out(batches, self._threads, partial(self._outputs, alone), self._run)
 
     def _opened_for_each(self) -> M | None:

@@ -1,5 +1,6 @@
 """ONNX models on ONNX Runtime, on the CPU or on CUDA."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,18 +12,20 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["OnnxSession"]
+__all__ = ["OnnxSession", "open_session"]
+
+_LOGGER = logging.getLogger(__name__)
 
 _QUIET = 3  # errors only: the warnings are for ONNX Runtime's developers
 
 
-class OnnxSession(SharingSession[ort.InferenceSession]):
+class OnnxSession(DataParallelSession[ort.InferenceSession]):
     """An ONNX model of this toolkit on ONNX Runtime."""
 
     backend: ClassVar[Backend] = "onnx"
@@ -36,14 +39,14 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
         """Load a model; see ``load_session`` for the arguments and what is raised."""
         path = Path(path)
         if not path.is_file():
-            raise ArtifactError(f"no ONNX model at {path}; `emonet export` makes one")
+            raise ArtifactError(f"no ONNX model at {path}", hint="`emonet export` makes one")
         path = path.resolve()
         self._path, self._state = path, _state(path)
         self._open_model = partial(_open_model, path, _providers(device))
         session = self._open_model(threads)
         metadata = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
-            raise ArtifactError(f"{path} was not made by this toolkit; use `emonet export`")
+            raise ArtifactError(f"{path} was not made by this toolkit", hint="use `emonet export`")
         info = parse_info(metadata[METADATA_KEY], path)
         provider = session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
@@ -76,6 +79,13 @@ class OnnxSession(SharingSession[ort.InferenceSession]):
         return dict(zip(self._names, results, strict=True))
 
 
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+) -> OnnxSession:
+    """Load a model; see ``load_session``."""
+    return OnnxSession(path, device, threads)
+
+
 def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
@@ -99,7 +109,9 @@ def _state(path: Path) -> tuple[int, int] | None:
 def _providers(device: Device) -> list[str]:
     if device == "cpu" or (device == "auto" and not cuda_device_count()):
         return ["CPUExecutionProvider"]
-    available = "CUDAExecutionProvider" in ort.get_available_providers()
+    providers = ort.get_available_providers()
+    _LOGGER.debug("ONNX Runtime %s has %s", ort.__version__, ", ".join(providers))
+    available = "CUDAExecutionProvider" in providers
     if device == "cuda" and not (available and cuda_device_count()):
         raise BackendError(
             "no CUDA device that ONNX Runtime can use; use --device cpu, or see `emonet doctor`"

@@ -1,7 +1,6 @@
 """ONNX models on OpenVINO, on the CPU."""
 
 import os
-import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
-from emonet_deploy.emonet_ref.optional_packages import import_package
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import SharingSession
+from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
+from emonet_deploy.runtime.backends.registry import require_device
 from emonet_deploy.runtime.metadata import read_info
+from emonet_deploy.runtime.requirements import OPENVINO, import_required
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["INSTALL_OPENVINO", "OpenVinoSession", "no_telemetry", "require_cpu"]
-
-INSTALL_OPENVINO: Final = "pip install 'openvino>=2025'"
+__all__ = ["OpenVinoSession", "open_session"]
 
 _FIRST: Final = Lock()
 """For the first look into a tensor, which sets NumPy up in OpenVINO.
@@ -32,7 +30,7 @@ Requests: TypeAlias = SimpleQueue[Any]
 """Inference requests that nobody uses at the moment."""
 
 
-class OpenVinoSession(SharingSession[Requests]):
+class OpenVinoSession(DataParallelSession[Requests]):
     """An ONNX model of this toolkit on OpenVINO; an INT8 one for TensorRT is in int8 here too."""
 
     backend: ClassVar[Backend] = "openvino"
@@ -47,7 +45,7 @@ class OpenVinoSession(SharingSession[Requests]):
         path = Path(path)
         info = read_info(path)
         require_exact_products(info, path)
-        require_cpu(device)
+        require_device(self.backend, device)
         openvino = _import_openvino()
         try:
             core = openvino.Core()
@@ -81,21 +79,15 @@ class OpenVinoSession(SharingSession[Requests]):
             model.put(request)
 
 
-def require_cpu(device: Device) -> None:
-    """Raise ``BackendError`` if models shall run where OpenVINO does not run them."""
-    if device == "cuda":
-        raise BackendError("OpenVINO runs on the CPU; use --device cpu, or --engine onnx")
-
-
-def no_telemetry() -> None:
-    """Keep OpenVINO from telling its makers that it is imported; to be called before it is."""
-    # What is None here cannot be imported; OpenVINO does without it.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+) -> OpenVinoSession:
+    """Load a model; see ``load_session``."""
+    return OpenVinoSession(path, device, threads)
 
 
 def _import_openvino() -> Any:  # noqa: ANN401 - a module without types
-    no_telemetry()
-    openvino = import_package("openvino", "run models with OpenVINO", INSTALL_OPENVINO)
+    openvino = import_required(OPENVINO, "run models with OpenVINO")
     with _FIRST:
         np.array(openvino.Tensor(openvino.Type.f32, [1]).data)
     return openvino

@@ -1,7 +1,7 @@
 """The PyTorch reference as a session: what every other backend is measured against."""
 
 import os
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 
@@ -13,7 +13,7 @@ from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["TorchSession"]
+__all__ = ["TorchSession", "open_session"]
 
 
 class TorchSession(Session):
@@ -58,13 +58,6 @@ class TorchSession(Session):
         super().__init__(info, provider=f"PyTorch {device}", device=device)
         self._model = model.to(device).eval()
 
-    @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], device: Device = "auto", threads: int | None = None
-    ) -> Self:
-        """Load a checkpoint; see ``load_session``."""
-        return cls(load_checkpoint(path), identify_checkpoint(path), device, threads)
-
     def _run(self, images: Array) -> dict[str, Array]:
         with torch.inference_mode():
             outputs = self._model(torch.tensor(images, device=self.device))
@@ -72,3 +65,10 @@ class TorchSession(Session):
             name: output.cpu().contiguous().numpy()
             for name, output in zip(TENSOR_OUTPUTS, outputs, strict=True)
         }
+
+
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+) -> TorchSession:
+    """Load a checkpoint; see ``load_session``."""
+    return TorchSession(load_checkpoint(path), identify_checkpoint(path), device, threads)

@@ -1,40 +1,186 @@
 """The table of backends, and the one way to run an artifact: ``load_session(path).run(images)``."""
 
+import importlib
+import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from time import perf_counter
+from typing import Final, Literal, Protocol, cast
 
-from emonet_deploy.errors import InputError
+from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.metadata import read_info
+from emonet_deploy.runtime.requirements import (
+    CUDA_BINDINGS,
+    GPU,
+    ONNXRUNTIME,
+    OPENVINO,
+    PYCUDA,
+    TENSORRT,
+    TENSORRT_RTX,
+    TORCH,
+    Requirement,
+    require,
+)
 from emonet_deploy.runtime.types import Backend, Device
 
-__all__ = ["BACKENDS", "backends_of", "load_session"]
+__all__ = [
+    "BACKENDS",
+    "SUFFIXES",
+    "ArtifactKind",
+    "BackendSpec",
+    "OpenSession",
+    "Purpose",
+    "artifact_kind",
+    "backends_of",
+    "load_session",
+    "require_backend",
+    "require_device",
+]
 
-BACKENDS: Final[tuple[Backend, ...]] = ("torch", "onnx", "openvino", "trt", "trt-rtx")
+_LOGGER = logging.getLogger(__name__)
+
+ArtifactKind = Literal["checkpoint", "onnx", "engine"]
+Purpose = Literal["build", "run"]
+
+SUFFIXES: Final[Mapping[ArtifactKind, tuple[str, ...]]] = {
+    "checkpoint": (".pth", ".pt"),
+    "onnx": (".onnx",),
+    "engine": (".plan", ".engine"),
+}
+"""What kind of artifact a file is, told by its ending."""
+
+
+class OpenSession(Protocol):
+    """The function that each backend's file has under the name ``open_session``."""
+
+    def __call__(
+        self, path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+    ) -> Session:
+        """Load an artifact; see ``load_session``. What a backend has no use for it leaves aside."""
+        ...
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """One way to run artifacts.
+
+    Attributes:
+        title: its name in messages.
+        runs: the kind of artifact it runs.
+        module: its file, which has an ``open_session``; imported when it is used.
+        devices: where it runs.
+        run: what must be here for it to run artifacts.
+        build: what must be here for its engines to be built; empty where it has none.
+        engine_package: the package whose engines it runs, as their record has it.
+        instead: what to do where its engines cannot be built.
+    """
+
+    title: str
+    runs: ArtifactKind
+    module: str
+    devices: tuple[Device, ...]
+    run: tuple[Requirement, ...]
+    build: tuple[Requirement, ...] = ()
+    engine_package: str | None = None
+    instead: str = ""
+
+    def requirements(self, purpose: Purpose) -> tuple[Requirement, ...]:
+        """Return what must be here for a purpose."""
+        return self.build if purpose == "build" else self.run
+
+
+_HERE: Final = "emonet_deploy.runtime.backends"
+_USE_ONNX: Final = "use the ONNX model itself with --engine onnx"
+
+BACKENDS: Final[Mapping[Backend, BackendSpec]] = {
+    "torch": BackendSpec(
+        "PyTorch", "checkpoint", f"{_HERE}.pytorch", ("cpu", "cuda"), run=(TORCH,)
+    ),
+    "onnx": BackendSpec(
+        "ONNX Runtime", "onnx", f"{_HERE}.onnxruntime", ("cpu", "cuda"), run=(ONNXRUNTIME,)
+    ),
+    "openvino": BackendSpec("OpenVINO", "onnx", f"{_HERE}.openvino", ("cpu",), run=(OPENVINO,)),
+    "trt": BackendSpec(
+        "TensorRT",
+        "engine",
+        f"{_HERE}.tensorrt.session",
+        ("cuda",),
+        run=(TENSORRT, GPU, PYCUDA, CUDA_BINDINGS),
+        build=(TENSORRT, GPU),
+        engine_package=TENSORRT.module,
+        instead=f"build with --engine trt-rtx, which needs no GPU, or {_USE_ONNX}",
+    ),
+    "trt-rtx": BackendSpec(
+        "TensorRT-RTX",
+        "engine",
+        f"{_HERE}.tensorrt.rtx_session",
+        ("cuda",),
+        run=(TENSORRT_RTX, GPU, PYCUDA, CUDA_BINDINGS),
+        build=(TENSORRT_RTX,),
+        engine_package=TENSORRT_RTX.module,
+        instead=_USE_ONNX,
+    ),
+}
+"""Every backend, by name; of those that run one kind of artifact, the first is the default."""
+
+
+def artifact_kind(path: str | os.PathLike[str]) -> ArtifactKind:
+    """Return what kind of artifact a file is, told by its ending.
+
+    Raises:
+        InputError: the ending is none of ``SUFFIXES``.
+    """
+    suffix = Path(path).suffix.lower()
+    for kind, suffixes in SUFFIXES.items():
+        if suffix in suffixes:
+            return kind
+    raise InputError(
+        f"cannot tell what {os.fspath(path)} is; expected a checkpoint (.pth), "
+        "an ONNX model (.onnx) or an engine (.plan)"
+    )
 
 
 def backends_of(path: str | os.PathLike[str]) -> tuple[Backend, ...]:
-    """Return the backends that run a file, told by its ending; the first is the default.
+    """Return the backends that run a file; the first is the default.
 
     Raises:
-        InputError: the ending is none of ``.pth``, ``.pt``, ``.onnx``, ``.plan``, ``.engine``.
+        InputError: the ending is none of ``SUFFIXES``.
+        ArtifactError: it is an engine without a record.
     """
-    match Path(path).suffix.lower():
-        case ".pth" | ".pt":
-            return ("torch",)
-        case ".onnx":
-            return ("onnx", "openvino")
-        case ".plan" | ".engine":
-            from emonet_deploy.runtime.metadata import read_info
+    kind = artifact_kind(path)
+    fitting = {name: spec for name, spec in BACKENDS.items() if spec.runs == kind}
+    if kind == "engine":
+        engine = read_info(path).engine
+        package = engine.package if engine is not None else None
+        # A record that names neither package is refused by the backend, which says why.
+        exact = tuple(name for name, spec in fitting.items() if spec.engine_package == package)
+        return exact or tuple(fitting)[:1]
+    return tuple(fitting)
 
-            engine = read_info(path).engine
-            rtx = engine is not None and engine.package == "tensorrt_rtx"
-            return ("trt-rtx",) if rtx else ("trt",)
-        case _:
-            raise InputError(
-                f"cannot tell what {os.fspath(path)} is; expected a checkpoint (.pth), "
-                "an ONNX model (.onnx) or an engine (.plan)"
-            )
+
+def require_backend(backend: Backend, purpose: Purpose) -> None:
+    """Raise unless a backend can run artifacts here, or its engines can be built.
+
+    Raises:
+        MissingDependencyError: packages are missing; the message names all of them, with the
+            commands, and what to use instead.
+        BackendError: the packages are here, but no GPU, or one of them cannot be loaded.
+    """
+    spec = BACKENDS[backend]
+    what = f"engines of the kind {backend}" if spec.build else f"models on {backend}"
+    instead = (spec.instead if purpose == "build" else "") or "use --engine onnx"
+    require(spec.requirements(purpose), f"{purpose} {what}", instead)
+
+
+def require_device(backend: Backend, device: Device) -> None:
+    """Raise ``BackendError`` if artifacts shall run where their backend does not run them."""
+    spec = BACKENDS[backend]
+    if device != "auto" and device not in spec.devices:
+        where = "on the CPU; use --device cpu" if spec.devices == ("cpu",) else "on a GPU"
+        raise BackendError(f"{spec.title} runs {where}, or --engine onnx")
 
 
 def load_session(
@@ -42,7 +188,7 @@ def load_session(
     backend: Backend | None = None,
     device: Device = "auto",
     threads: int | None = None,
-    graph: bool = False,
+    graph: bool | None = None,
 ) -> Session:
     """Load an artifact and make it ready to run.
 
@@ -55,7 +201,8 @@ def load_session(
         threads: CPU threads for one run; by default the library's own choice. On ONNX Runtime and
             OpenVINO a batch of as many images or more is shared out among so many threads, by
             default one for each processor.
-        graph: run an engine as a CUDA graph where that works; nothing to the other backends.
+        graph: run an engine as CUDA graphs: by default where that works, True warns where it
+            does not, False never; nothing to the other backends.
 
     Raises:
         ArtifactError: the file is missing, damaged, foreign or made for another machine.
@@ -63,6 +210,10 @@ def load_session(
         BackendError: the backend or device is not there.
         InputError: the file's ending or an option makes no sense.
         MissingDependencyError: the backend's package is not installed.
+
+    Example:
+        >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:  # doctest: +SKIP
+        ...     outputs = session.run(images)
     """
     if threads is not None and threads < 1:
         raise InputError(f"threads must be at least 1, not {threads}")
@@ -71,24 +222,11 @@ def load_session(
         raise InputError(
             f"{os.fspath(path)} is run by the backend {' or '.join(fitting)}, not by {backend}"
         )
-    match backend or fitting[0]:
-        case "torch":
-            from emonet_deploy.runtime.backends.pytorch import TorchSession
-
-            return TorchSession.load(path, device, threads)
-        case "onnx":
-            from emonet_deploy.runtime.backends.onnxruntime import OnnxSession
-
-            return OnnxSession(path, device, threads)
-        case "openvino":
-            from emonet_deploy.runtime.backends.openvino import OpenVinoSession
-
-            return OpenVinoSession(path, device, threads)
-        case "trt":
-            from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
-
-            return TensorRTSession(path, device, graph=graph)
-        case "trt-rtx":
-            from emonet_deploy.runtime.backends.tensorrt.session import RtxSession
-
-            return RtxSession(path, device, graph=graph)
+    begun = perf_counter()
+    module = importlib.import_module(BACKENDS[backend or fitting[0]].module)
+    session = cast("OpenSession", module.open_session)(path, device, threads, graph)
+    _LOGGER.info(
+        "%s is run by %s (%s) on %s; loaded in %.2f s",
+        os.fspath(path), session.backend, session.provider, session.device, perf_counter() - begun,
+    )  # fmt: skip
+    return session

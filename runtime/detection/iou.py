@@ -7,13 +7,17 @@ from numpy.typing import NDArray
 
 from emonet_deploy.runtime.detection.base import Box
 
-__all__ = ["overlap"]
+__all__ = ["box_iou"]
 
 
-def overlap(
+def box_iou(
     first: Sequence[Box] | NDArray[np.float64], second: Sequence[Box] | NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the intersection over union of each box of ``first`` with each of ``second``."""
+    """Return the intersection over union (IoU) of each box of ``first`` with each of ``second``.
+
+    Returns:
+        float64 n x m in [0, 1]; 0 where both boxes are empty.
+    """
     a = np.asarray(first, np.float64).reshape(-1, 1, 4)
     b = np.asarray(second, np.float64).reshape(1, -1, 4)
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])

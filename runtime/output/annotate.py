@@ -10,23 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.runtime.detection.base import Box
+from emonet_deploy.runtime.output.palette import Color, identity_color
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 
-__all__ = ["PALETTE", "Annotator", "enlarged"]
+__all__ = ["Annotator", "enlarged"]
 
 Image = NDArray[np.uint8]
-Color = tuple[int, int, int]
 
-# Told apart also by colour-blind eyes (Okabe and Ito, "Color universal design", 2008).
-PALETTE: Final[tuple[Color, ...]] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-)
 _DARK: Final[Color] = (24, 24, 24)
 _LIGHT: Final[Color] = (236, 236, 236)
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
@@ -55,13 +45,13 @@ class Annotator:
         unit = float(np.clip(min(canvas.shape[:2]) / 360, 0.75, 6.0))
         self._remember(result)
         for face in result.faces:
-            color = PALETTE[face.identity % len(PALETTE)]
+            color = identity_color(face.identity)
             _draw_box(canvas, face.box, color, unit)
             if self._landmarks:
                 _draw_landmarks(canvas, face, unit)
         # Labels last: no box or landmark of a neighbour covers them.
         for face in result.faces:
-            color = PALETTE[face.identity % len(PALETTE)]
+            color = identity_color(face.identity)
             path = [(v, a) for _, v, a in self._paths.get(face.identity, ())]
             _draw_circumplex(canvas, face, path, color, unit)
             _draw_label(canvas, face, color, unit)

@@ -3,6 +3,7 @@
 import os
 from array import array
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.output.annotate import PALETTE
+from emonet_deploy.runtime.output.palette import CLASSES, Color, identity_color
+from emonet_deploy.runtime.output.sinks import Sink
 from emonet_deploy.runtime.output.svg import (
     Line,
     Rectangle,
@@ -23,7 +25,7 @@ from emonet_deploy.runtime.output.svg import (
 )
 from emonet_deploy.runtime.pipeline.pipeline import FrameResult
 
-__all__ = ["TIMELINE_SUFFIXES", "Timeline", "check_timeline"]
+__all__ = ["TIMELINE_SUFFIXES", "TimelineSink", "check_timeline"]
 
 TIMELINE_SUFFIXES: Final = (".svg", ".png", ".html")
 
@@ -31,25 +33,30 @@ _WIDTH, _LEFT, _RIGHT = 1000, 86, 24
 _PLOT, _STRIP, _GAP, _TOP = 150, 18, 34, 44
 _POINTS = 1000  # A line has no more: the picture shows no more.
 _BREAK = 1.0  # Seconds without the face after which its line is interrupted.
-_INK = (40, 40, 40)
-_GRID = (222, 222, 222)
-# Paul Tol's "muted" scheme: eight expressions told apart, also by colour-blind eyes.
-_EXPRESSIONS = (
-    (221, 221, 221), (221, 204, 119), (51, 34, 136), (136, 204, 238),
-    (170, 68, 153), (17, 119, 51), (204, 102, 119), (153, 153, 51),
-)  # fmt: skip
+_INK: Final[Color] = (40, 40, 40)
+_GRID: Final[Color] = (222, 222, 222)
 
 
-class Timeline:
-    """Collects the results of one clip; a face of a frame takes 32 bytes."""
+class TimelineSink(Sink):
+    """Collects the results of one clip, 32 bytes for a face of a frame, and draws them at the end.
 
-    def __init__(self) -> None:
+    The ending of the file, one of ``TIMELINE_SUFFIXES``, names the format.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Name the file.
+
+        Raises:
+            InputError: its ending is none of ``TIMELINE_SUFFIXES``.
+        """
+        check_timeline(path)
+        self._path = Path(path)
         self._faces: dict[int, array[float]] = {}
         self._classes: tuple[str, ...] = ()
         self._source = ""
         self._span = (0.0, 0.0)
 
-    def add(self, result: FrameResult) -> None:
+    def append(self, result: FrameResult) -> None:
         """Take in the faces of a frame.
 
         Raises:
@@ -68,25 +75,20 @@ class Timeline:
             number = self._classes.index(said.expression)
             values.extend((time, said.valence, said.arousal, number))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture in the format its ending names.
+    def _open(self, stack: ExitStack) -> None:
+        self._temporary = stack.enter_context(atomic_write(self._path))
 
-        Raises:
-            InputError: the ending is none of ``TIMELINE_SUFFIXES``, or the file cannot be written.
-        """
-        check_timeline(path)
-        final = Path(path)
+    def _finish(self) -> None:
         height, shapes = self._draw()
-        with atomic_write(final) as temporary:
-            match final.suffix.lower():
-                case ".svg":
-                    temporary.write_text(as_svg(_WIDTH, height, shapes), encoding="utf-8")
-                case ".png":
-                    write_png(temporary, _WIDTH, height, shapes)
-                case _:
-                    title = f"Timeline of {Path(self._source).name}"
-                    page = as_html(title, _WIDTH, height, shapes)
-                    temporary.write_text(page, encoding="utf-8")
+        match self._path.suffix.lower():
+            case ".svg":
+                self._temporary.write_text(as_svg(_WIDTH, height, shapes), encoding="utf-8")
+            case ".png":
+                write_png(self._temporary, _WIDTH, height, shapes)
+            case _:
+                title = f"Timeline of {Path(self._source).name}"
+                page = as_html(title, _WIDTH, height, shapes)
+                self._temporary.write_text(page, encoding="utf-8")
 
     def _draw(self) -> tuple[int, list[Shape]]:
         faces = {
@@ -102,7 +104,7 @@ class Timeline:
         if not faces:
             shapes.append(Text(_LEFT + 8, strips + 13, "no face in this clip", 12, _INK))
         for row, (identity, values) in enumerate(faces.items()):
-            color = PALETTE[identity % len(PALETTE)]
+            color = identity_color(identity)
             for panel, column in ((0, 1), (1, 2)):
                 top = _TOP + panel * (_PLOT + _GAP)
                 for part in _parts(values):
@@ -144,13 +146,13 @@ class Timeline:
                 x0, x1 = self._x(np.array([begin, end])).tolist()
                 number = int(part[first, 3])
                 tip = f"{self._classes[number]}, {begin:.2f} to {end:.2f} s"
-                color = _EXPRESSIONS[number]
+                color = CLASSES[number]
                 yield Rectangle(x0, top + 2, max(x1 - x0, 1.0), _STRIP - 4, color, tip)
 
     def _legend(self, y: float) -> Iterator[Shape]:
         for number, name in enumerate(self._classes):
             x = float(_LEFT + number * (_WIDTH - _LEFT - _RIGHT) / len(self._classes))
-            yield Rectangle(x, y - 10, 12, 12, _EXPRESSIONS[number], name)
+            yield Rectangle(x, y - 10, 12, 12, CLASSES[number], name)
             yield Text(x + 18, y, name, 12, _INK)
 
 

@@ -14,11 +14,12 @@ from emonet_deploy.runtime.detection.base import Box, Detection, Detector
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import as_rgb_uint8
-from emonet_deploy.runtime.pipeline.face_crop import CropName, crop_face
 from emonet_deploy.runtime.pipeline.predictor import Prediction, Predictor
 from emonet_deploy.runtime.pipeline.prefetch import prefetch
+from emonet_deploy.runtime.pipeline.preprocess import crop_face
 from emonet_deploy.runtime.pipeline.smoothing import Smoother
 from emonet_deploy.runtime.tracking.tracker import Tracker
+from emonet_deploy.runtime.types import Crop
 
 __all__ = ["EmotionPipeline", "FaceResult", "FrameResult"]
 
@@ -72,7 +73,7 @@ class EmotionPipeline:
         predictor: Predictor | Session,
         detector: Detector | None = None,
         *,
-        crop: CropName = "paper",
+        crop: Crop = "paper",
         tracker: Tracker | None = None,
         smoother: Smoother | None = None,
         live: bool = False,
@@ -83,7 +84,7 @@ class EmotionPipeline:
             predictor: its batch size is how many faces, of one or several frames, run at once. A
                 session stands for a predictor with the usual batch size.
             detector: where the faces are; by default as ``load_detector`` chooses.
-            crop: how a box becomes a crop, see ``runtime.face_crop``.
+            crop: how a box becomes a crop, see ``crop_face``.
             tracker: gives faces an identity over the frames of a clip; without one, a face's
                 identity is its position in the list.
             smoother: smooths predictions over time, per identity.
@@ -92,7 +93,7 @@ class EmotionPipeline:
         """
         self._predictor = Predictor(predictor) if isinstance(predictor, Session) else predictor
         self._detector = load_detector() if detector is None else detector
-        self._crop: CropName = crop
+        self._crop: Crop = crop
         self._tracker = tracker
         self._smoother = smoother
         self._live = live
@@ -158,10 +159,10 @@ class EmotionPipeline:
             # Frames without faces must not pile up behind one that waits for a full batch.
             full = self._live or len(waiting) >= 2 * batch
             while len(crops) >= batch or (crops and full):
-                done.extend(self._predictor.predict(crops[:batch]))
+                done.extend(self._predictor.predict_crops(crops[:batch]))
                 del crops[:batch]
             yield from self._finished(waiting, done)
-        done.extend(self._predictor.predict(crops))
+        done.extend(self._predictor.predict_crops(crops))
         yield from self._finished(waiting, done)
 
     def _finished(self, waiting: deque[_Found], done: deque[Prediction]) -> Iterator[FrameResult]:

@@ -1,34 +1,11 @@
-"""From what the network puts out to what people read: probabilities, clipped values, landmarks."""
-
-from collections.abc import Mapping
+"""From what the network puts out to what people read: probabilities and landmarks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.constants import HEATMAP_SIZE, INPUT_SIZE
-from emonet_deploy.runtime.types import Array
 
-__all__ = ["decode_heatmaps", "image_outputs", "softmax"]
-
-
-def image_outputs(outputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Turn the outputs of the ``tensor`` interface into those of the ``image`` interface.
-
-    What an artifact with embedded processing computes in its graph, computed here in NumPy.
-    Outputs that already are of the ``image`` interface are returned as they are.
-
-    Returns:
-        ``probabilities`` N x nclass, ``valence`` and ``arousal`` N in [-1, 1], ``landmarks``
-        N x 68 x 3: x and y in pixels of the 256 x 256 crop, and the heatmap's peak as score.
-    """
-    if "heatmap" not in outputs:
-        return dict(outputs)
-    return {
-        "probabilities": softmax(outputs["expression"]),
-        "valence": np.clip(outputs["valence"], -1, 1),
-        "arousal": np.clip(outputs["arousal"], -1, 1),
-        "landmarks": decode_heatmaps(outputs["heatmap"]),
-    }
+__all__ = ["decode_heatmaps", "softmax"]
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

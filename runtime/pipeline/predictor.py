@@ -1,7 +1,7 @@
 """Faces in, named results out: the short way to use EmoNet from Python."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -11,8 +11,8 @@ from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.media.image import as_rgb_uint8
-from emonet_deploy.runtime.pipeline.postprocess import image_outputs
-from emonet_deploy.runtime.pipeline.preprocess import resize_face, to_tensor
+from emonet_deploy.runtime.pipeline.interface import prepare, results
+from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -63,26 +63,44 @@ class Predictor:
 
         Args:
             faces: face crops, RGB uint8, H x W x 3 of any size (grey and RGBA are converted).
-                Each is resized to 256 x 256, not cropped: see ``runtime.preprocess`` for crops.
+                Each is resized to 256 x 256, not cropped: see ``predict_crops`` for crops.
 
         Raises:
             InputError: a picture is empty or of another type or rank.
         """
         remaining = iter(faces)
         while batch := [as_rgb_uint8(face) for face in islice(remaining, self.batch_size)]:
-            crops = np.stack([resize_face(face) for face in batch])
-            embedded = self.session.info.interface == "image"
-            results = image_outputs(self.session.run(crops if embedded else to_tensor(crops)))
-            names = CLASS_NAMES[self.session.info.nclass]
-            for i, face in enumerate(batch):
-                probabilities = results["probabilities"][i]
-                yield Prediction(
-                    expression=names[int(probabilities.argmax())],
-                    probabilities=dict(zip(names, map(float, probabilities), strict=True)),
-                    valence=float(results["valence"][i]),
-                    arousal=float(results["arousal"][i]),
-                    landmarks=_in_face(results["landmarks"][i], face.shape),
-                )
+            predictions = self._predict(np.stack([stretch_face(face) for face in batch]))
+            for face, prediction in zip(batch, predictions, strict=True):
+                yield replace(prediction, landmarks=_in_face(prediction.landmarks, face.shape))
+
+    def predict_crops(self, crops: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """Predict ready crops, as ``crop_face`` makes them; nothing is resized or converted.
+
+        Args:
+            crops: uint8 256 x 256 x 3, RGB. Landmarks are in pixels of the crop.
+
+        Raises:
+            InputError: a crop of another shape or type.
+        """
+        size = self.batch_size
+        batches = (crops[start : start + size] for start in range(0, len(crops), size))
+        return [prediction for batch in batches for prediction in self._predict(np.stack(batch))]
+
+    def _predict(self, crops: NDArray[np.uint8]) -> list[Prediction]:
+        info = self.session.info
+        found = results(self.session.run(prepare(info, crops)))
+        names = CLASS_NAMES[info.nclass]
+        return [
+            Prediction(
+                expression=names[int(probabilities.argmax())],
+                probabilities=dict(zip(names, map(float, probabilities), strict=True)),
+                valence=float(found["valence"][i]),
+                arousal=float(found["arousal"][i]),
+                landmarks=found["landmarks"][i],
+            )
+            for i, probabilities in enumerate(found["probabilities"])
+        ]
 
 
 def _in_face(landmarks: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

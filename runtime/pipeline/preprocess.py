@@ -1,16 +1,16 @@
 """From pictures to what the network sees.
 
-Two protocols make the 256 x 256 crop, and results differ between them:
+A crop is 256 x 256 pixels, and results depend on how it is made (``types.Crop``):
 
 ``paper``
-    around a landmark box, as the published accuracy was measured: a square box becomes 1 / 1.82
-    of the crop's width. A face detector's box must be widened to that by its caller.
-``resize``
-    the whole picture, as in the authors' demo: for pictures that already are face crops.
+    a square around the landmarks, as the published accuracy was measured: a square landmark box
+    becomes 1 / 1.82 of the crop's width.
+``stretch``
+    the box, or the whole picture, stretched to a square, as in the authors' demo: for pictures
+    that already are face crops.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
@@ -18,20 +18,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.detection.base import Box
 from emonet_deploy.runtime.media.image import as_rgb_uint8
+from emonet_deploy.runtime.types import Crop
 
-__all__ = [
-    "PROTOCOLS",
-    "Protocol",
-    "crop_box",
-    "crop_landmarks",
-    "landmark_box",
-    "resize_face",
-    "to_tensor",
-]
+__all__ = ["crop_box", "crop_face", "crop_landmarks", "landmark_box", "stretch_face", "to_tensor"]
 
 Image = NDArray[np.uint8]
-Protocol = Literal["paper", "resize"]
+_FOREHEAD: Final = 0.25
+"""Share of a detector's box above the brows, where landmarks end."""
 
 
 def to_tensor(crops: ArrayLike) -> NDArray[np.float32]:
@@ -50,15 +45,15 @@ def to_tensor(crops: ArrayLike) -> NDArray[np.float32]:
     if array.dtype != np.uint8 or array.shape[1:] != (INPUT_SIZE, INPUT_SIZE, 3):
         raise InputError(
             f"crops are uint8 N x {INPUT_SIZE} x {INPUT_SIZE} x 3, not {array.dtype} "
-            f"{' x '.join(map(str, array.shape))}; make them with resize_face or crop_landmarks"
+            f"{' x '.join(map(str, array.shape))}; make them with stretch_face or crop_landmarks"
         )
     tensor = np.empty((len(array), 3, INPUT_SIZE, INPUT_SIZE), np.float32)
     np.divide(array.transpose(0, 3, 1, 2), np.float32(255), out=tensor)
     return tensor
 
 
-def resize_face(image: ArrayLike) -> Image:
-    """Resize a whole picture, bilinearly, to the network's input (protocol ``resize``).
+def stretch_face(image: ArrayLike) -> Image:
+    """Resize a whole picture, bilinearly, to the network's input (``stretch``).
 
     Args:
         image: a picture `as_rgb_uint8` takes.
@@ -90,7 +85,7 @@ def landmark_box(landmarks: ArrayLike) -> NDArray[np.float64]:
 
 
 def crop_box(image: ArrayLike, box: ArrayLike) -> tuple[Image, NDArray[np.float64]]:
-    """Cut the face out around its landmark box, as the paper does (protocol ``paper``).
+    """Cut the face out around its landmark box, as the paper does (``paper``).
 
     Args:
         image: a picture `as_rgb_uint8` takes.
@@ -129,18 +124,35 @@ def crop_landmarks(image: ArrayLike, landmarks: ArrayLike) -> tuple[Image, NDArr
     return crop_box(image, landmark_box(landmarks))
 
 
-def _paper(image: ArrayLike, box: ArrayLike | None) -> Image:
-    if box is None:
-        raise InputError("protocol `paper` needs a landmark box; give one or use `resize`")
-    return crop_box(image, box)[0]
+def crop_face(
+    image: NDArray[np.uint8], box: Box, crop: Crop = "paper"
+) -> tuple[Image, NDArray[np.float64]]:
+    """Cut a face out of a picture, around the box a face detector gave.
 
+    A detector's box reaches from the hairline to the chin, the landmarks' box only from the brows:
+    for ``paper`` the forehead is taken off before the square is laid around the rest. ``stretch``
+    takes the box as it is; it shows the face larger than in training.
 
-def _resize(image: ArrayLike, box: ArrayLike | None) -> Image:
-    return resize_face(image)
+    Args:
+        image: uint8 H x W x 3, RGB.
+        box: left, top, right, bottom in pixels; it may reach over the border.
+        crop: how.
 
-
-PROTOCOLS: Final[Mapping[Protocol, Callable[[ArrayLike, ArrayLike | None], Image]]] = {
-    "paper": _paper,
-    "resize": _resize,
-}
-"""How a crop is made of a picture and a landmark box, by name."""
+    Returns:
+        The crop, uint8 256 x 256 x 3, and the float64 2 x 3 matrix from the picture's pixels to
+        the crop's.
+    """
+    x0, y0, x1, y1 = box
+    if crop == "paper":
+        return crop_box(image, (x0, y0 + _FOREHEAD * (y1 - y0), x1, y1))
+    across, down = INPUT_SIZE / (x1 - x0), INPUT_SIZE / (y1 - y0)
+    # The middle of the first pixel is 0, so edges lie half a pixel before it.
+    matrix = np.array([[across, 0, (0.5 - x0) * across - 0.5], [0, down, (0.5 - y0) * down - 0.5]])
+    stretched = cv2.warpAffine(
+        image,
+        matrix,
+        (INPUT_SIZE, INPUT_SIZE),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(stretched, np.uint8), matrix

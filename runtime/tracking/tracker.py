@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.runtime.detection.base import Box, Detection
-from emonet_deploy.runtime.detection.iou import overlap
+from emonet_deploy.runtime.detection.iou import box_iou
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.tracking.appearance import colour_likeness, describe_colours
 
@@ -100,7 +100,7 @@ class Tracker:
         self, time: float, detections: list[Detection], looks: list[NDArray[np.float32]]
     ) -> Iterator[tuple[int, _Track]]:
         tracks = [track for track in self._tracks if time - track.seen <= self._max_gap]
-        shared = overlap(
+        shared = box_iou(
             [found.box for found in detections],
             np.array([track.predicted(time) for track in tracks]).reshape(-1, 4),
         )

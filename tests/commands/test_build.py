@@ -21,13 +21,15 @@ def bare(monkeypatch):
     """A machine without GPU, TensorRT, pycuda and OpenVINO."""
     for name in ("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: None)
 
 
-def error_line(result):
+def error_and_hint(result):
     assert result.exit_code == 1
-    (line,) = [line for line in result.stderr.splitlines() if line]
-    return line
+    error, hint = result.stderr.splitlines()
+    assert error.startswith("error: ")
+    assert hint.startswith("hint: ")
+    return error, hint
 
 
 def test_build_writes_engine_record_and_report(tmp_path):
@@ -70,10 +72,12 @@ def test_the_command_a_record_leads_to_builds_the_same_engine(tmp_path):
 
 @pytest.mark.parametrize("engine", ["trt", "trt-rtx"])
 def test_build_tells_what_is_missing_and_what_to_do(tmp_path, bare, engine):
-    line = error_line(emonet("build", write_tiny(tmp_path / "m.onnx"), "--engine", engine))
-    assert line.startswith(f"error: cannot build engines of the kind {engine} here: ")
-    assert "pip install" in line
-    assert line.endswith("--engine onnx")
+    model = write_tiny(tmp_path / "m.onnx")
+    error, hint = error_and_hint(emonet("build", model, "--engine", engine))
+    assert error.startswith(f"error: cannot build engines of the kind {engine} here: ")
+    assert "is missing" in error
+    assert "pip install" in hint
+    assert hint.endswith("--engine onnx")
 
 
 @pytest.mark.parametrize("command", [("bench",), ("predict", "face.png")])
@@ -83,9 +87,11 @@ def test_running_tells_what_is_missing_before_anything_is_made(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
-    line = error_line(emonet(*command, "--engine", engine))
-    for part in ("tensorrt", "NVIDIA GPU", "pip install pycuda", "--engine onnx"):
-        assert part in line
+    error, hint = error_and_hint(emonet(*command, "--engine", engine))
+    for part in ("tensorrt", "NVIDIA GPU", "pycuda"):
+        assert part in error
+    for part in ("pip install tensorrt", "pip install pycuda", "--engine onnx"):
+        assert part in hint.replace("'", "")
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
 
@@ -95,12 +101,9 @@ def test_openvino_that_is_missing_is_told_before_anything_is_made(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
-    line = error_line(emonet(*command, "--engine", "openvino"))
-    assert (
-        "cannot run models on openvino here: openvino is missing: pip install 'openvino>=2025'"
-        in line
-    )
-    assert line.endswith("use --engine onnx")
+    error, hint = error_and_hint(emonet(*command, "--engine", "openvino"))
+    assert error == "error: cannot run models on openvino here: openvino is missing"
+    assert hint == "hint: pip install 'openvino>=2025'; or use --engine onnx"
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
 
@@ -108,21 +111,11 @@ def test_openvino_that_is_missing_is_told_before_anything_is_made(
 def test_openvino_on_cuda_is_refused_before_anything_is_made(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
-    line = error_line(emonet(*command, "--engine", "openvino", "--device", "cuda"))
+    result = emonet(*command, "--engine", "openvino", "--device", "cuda")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
     assert "OpenVINO runs on the CPU" in line
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
-
-
-def test_build_refuses_what_is_no_engine(tmp_path):
-    line = error_line(emonet("build", write_tiny(tmp_path / "m.onnx"), "--engine", "onnx"))
-    assert "trt or trt-rtx" in line
-
-
-@pytest.mark.parametrize("sm", ["89,x", "8.9", "-89"])
-def test_build_refuses_targets_that_are_no_numbers(tmp_path, sm):
-    model = write_tiny(tmp_path / "m.onnx")
-    line = error_line(emonet("build", model, "--engine", "trt-rtx", f"--sm={sm}"))
-    assert "whole numbers" in line
 
 
 def examined(tmp_path):
@@ -138,13 +131,13 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     assert not rows["trt", "run"]["ready"]
     assert not rows["trt-rtx", "build"]["ready"]
     missing = " ".join(rows["trt", "run"]["missing"])
-    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install pycuda"):
+    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install 'pycuda"):
         assert part in missing
         assert part in text
     assert rows["openvino", "run"]["missing"] == [
         "openvino is missing: pip install 'openvino>=2025'"
     ]
-    assert "pip install tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
+    assert "pip install 'tensorrt-rtx" in " ".join(rows["trt-rtx", "build"]["missing"])
 
 
 def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
@@ -153,7 +146,7 @@ def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
     for name in ("tensorrt", "pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     card = CudaDevice("NVIDIA L4", "8.9", "13.0")
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: card)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
     _, rows = examined(tmp_path)
     assert rows["trt", "run"]["ready"]
     assert rows["trt", "build"]["ready"]

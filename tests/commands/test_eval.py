@@ -125,8 +125,6 @@ def test_missing_pictures_are_told_and_make_exit_code_1(again, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--check", "mine"], "--check must be `published`"),
-        (["--split", "train"], "--split must be test or val"),
         (["--split", "val"], "does not hold val_fullpath.pkl"),
         (["--tolerance", "0.1"], "--tolerance goes with --check"),
         (["--max-drop", "0.1"], "--max-drop goes with --against"),

@@ -14,10 +14,10 @@ from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.export.tensorrt.cached import fitting_engine
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
-from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.registry import BACKENDS, load_session
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
-from emonet_deploy.runtime.backends.tensorrt.session import RtxSession, TensorRTSession
-from emonet_deploy.runtime.doctor import requirements
+from emonet_deploy.runtime.backends.tensorrt.rtx_session import RtxSession
+from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
 from emonet_deploy.runtime.metadata import read_info, sidecar_path, write_info
 
 pytestmark = pytest.mark.gpu
@@ -31,8 +31,8 @@ RUNS_IN = {"fp32": "float", "fp16": "half", "int8": "int8"}
 
 @pytest.fixture(params=list(SESSIONS))
 def kind(request, tmp_path, monkeypatch):
-    needed = [need for need in requirements(request.param) if not need.optional]
-    missing = [need.name for need in needed if not need.found]
+    found = [requirement.find() for requirement in BACKENDS[request.param].run]
+    missing = [need.name for need in found if not (need.version or need.optional)]
     if missing:
         pytest.skip(f"not here: {', '.join(missing)}")
     monkeypatch.setenv("EMONET_HOME", str(tmp_path / "home"))

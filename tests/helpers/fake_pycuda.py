@@ -29,7 +29,6 @@ class Machine:
         self.streams = {}
         self.clock = 0.0
         self._contexts = threading.local()
-        self._running = threading.Lock()
         self.driver = _driver(self)
 
     @property
@@ -66,16 +65,16 @@ class Machine:
         elif not self.stack:
             self.leaks.append(f"{kind} was released outside of its context")
 
-    def run(self, work):
-        """Do a stream's work; two at once on one device memory would be a race."""
-        if not self._running.acquire(blocking=False):
-            raise AssertionError("two threads use the GPU's buffers at once")
+    def run(self, work, running):
+        """Do a stream's work; two threads at once on one stream's buffers would be a race."""
+        if not running.acquire(blocking=False):
+            raise AssertionError("two threads use a stream's buffers at once")
         try:
             while work:
                 work.pop(0)()
                 self.clock += 1.0
         finally:
-            self._running.release()
+            running.release()
 
     def at(self, address, size):
         """Return device memory as a view; only what was allocated can be reached."""
@@ -111,17 +110,20 @@ def _driver(machine):
 
     class Stream:
         def __init__(self, flags=0):
+            # A blocking stream that is captured breaks whoever uses the legacy stream meanwhile.
+            assert flags == 1, "the stream must be CU_STREAM_NON_BLOCKING"
             machine.cuda_call("Stream")
+            self._running = threading.Lock()
             self.handle = 1000 + len(machine.log)
             self._work = machine.streams[self.handle] = []
             machine.born("Stream")
 
         def synchronize(self):
             # A failing run fails here, and the work is over all the same.
-            work = self._work
+            work, running = self._work, self._running
             del self  # the real one is C++ and has no frame that a traceback could keep alive
             try:
-                machine.run(work)
+                machine.run(work, running)
             finally:
                 work.clear()
             machine.cuda_call("Stream.synchronize")

@@ -16,6 +16,8 @@ import onnxruntime as ort
 from helpers.api_surface import surface
 
 MAGIC = b"FAKE-PLAN "
+SCRATCH = 1024
+"""Bytes of device memory that a context computes in."""
 
 
 def make_tensorrt(machine, version):
@@ -248,6 +250,7 @@ def make_tensorrt(machine, version):
                 value.name: value for value in (*model.graph.input, *model.graph.output)
             }
             vars(self)["num_io_tensors"] = len(self._values)
+            vars(self)["device_memory_size_v2"] = SCRATCH
 
         def get_tensor_name(self, index):
             return list(self._values)[index]
@@ -269,10 +272,22 @@ def make_tensorrt(machine, version):
         def create_runtime_config(self):
             return IRuntimeConfig(self._logger)
 
-        @fails("ICudaEngine.create_execution_context", None)
-        def create_execution_context(self, runtime_config=None):
+        def _context(self, strategy):
             assert machine.stack, "made outside of the CUDA context"
+            assert strategy == trt.ExecutionContextAllocationStrategy.USER_MANAGED
             return IExecutionContext(self)
+
+        if rtx:
+
+            @fails("ICudaEngine.create_execution_context", None)
+            def create_execution_context(self, runtime_config):
+                return self._context(runtime_config._strategy)
+
+        else:
+
+            @fails("ICudaEngine.create_execution_context", None)
+            def create_execution_context(self, strategy):
+                return self._context(strategy)
 
     class EngineInspector(Native):
         def __init__(self, engine):
@@ -307,6 +322,10 @@ def make_tensorrt(machine, version):
 
     class IRuntimeConfig(Native):
         cuda_graph_strategy = None
+        dynamic_shapes_kernel_specialization_strategy = None
+
+        def set_execution_context_allocation_strategy(self, strategy):
+            self._strategy = strategy
 
         @fails("IRuntimeConfig.create_runtime_cache", None)
         def create_runtime_cache(self):
@@ -323,6 +342,10 @@ def make_tensorrt(machine, version):
             self._addresses = {}
             self._batch = None
             self._session = _session(engine._model.SerializeToString())
+
+        def set_device_memory(self, memory, size):
+            assert size == SCRATCH
+            self._scratch = memory
 
         @fails("IExecutionContext.set_input_shape", False)
         def set_input_shape(self, name, shape):
@@ -353,6 +376,7 @@ def make_tensorrt(machine, version):
             return True
 
         def _compute(self):
+            machine.at(self._scratch, SCRATCH)[:] = self._batch  # which no other may hold meanwhile
             (name,) = self._engine._profile
             dtype = {1: np.float32, 2: np.uint8}[
                 self._engine._values[name].type.tensor_type.elem_type

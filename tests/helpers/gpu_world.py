@@ -8,7 +8,8 @@ import numpy as np
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.tensorrt import cuda
-from emonet_deploy.runtime.backends.tensorrt.session import RtxSession, TensorRTSession
+from emonet_deploy.runtime.backends.tensorrt.rtx_session import RtxSession
+from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
 from emonet_deploy.runtime.hardware.gpu import CudaDevice
 from helpers.fake_cuda_bindings import make_bindings
 from helpers.fake_pycuda import Machine
@@ -50,7 +51,7 @@ class World:
     def card(self, card):
         for module in (
             "export.tensorrt.engine",
-            "runtime.doctor",
+            "runtime.requirements",
             "runtime.backends.tensorrt.session",
         ):
             self._patch.setattr(f"emonet_deploy.{module}.cuda_device", lambda: card)

@@ -20,7 +20,7 @@ _RTX_OLDEST = (8, 0)  # what TensorRT-RTX targets, with all that came after it, 
 
 def kind_of(engine: EngineInfo) -> EngineKind:
     """Return which kind of engine a record is of."""
-    return "trt-rtx" if engine.package == PACKAGES["trt-rtx"] else "trt"
+    return "trt-rtx" if engine.package == PACKAGES["trt-rtx"].module else "trt"
 
 
 def check_engine(path: Path, info: ModelInfo, version: str, gpu: CudaDevice | None) -> EngineInfo:
@@ -72,7 +72,7 @@ def _valid(path: Path, info: ModelInfo) -> EngineInfo:
     engine = info.engine
     fits = (
         engine is not None
-        and engine.package in PACKAGES.values()
+        and engine.package in {package.module for package in PACKAGES.values()}
         and all(type(n) is int for n in (engine.min_batch, engine.opt_batch, engine.max_batch))
         and 1 <= engine.min_batch <= engine.opt_batch <= engine.max_batch
         and isinstance(engine.options, dict)

@@ -4,18 +4,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emonet_deploy.emonet_ref.optional_packages import import_package
 from emonet_deploy.errors import BackendError
+from emonet_deploy.runtime.requirements import PYCUDA, import_required
 
-__all__ = ["INSTALL_PYCUDA", "PYCUDA_NEEDS", "Buffer", "Gpu", "open_gpu"]
-
-INSTALL_PYCUDA: Final = "pip install pycuda"
-PYCUDA_NEEDS: Final = "which needs the NVIDIA driver, the CUDA toolkit and a C++ compiler"
+__all__ = ["Buffer", "Gpu", "open_gpu"]
 
 Driver: TypeAlias = Any
 """The module ``pycuda.driver``, or an object of it: it has no type stubs."""
@@ -81,7 +78,7 @@ def open_gpu() -> Gpu:
         MissingDependencyError: pycuda is not installed.
         BackendError: pycuda cannot be loaded, or CUDA finds no device.
     """
-    driver = import_package("pycuda.driver", "run engines", f"{INSTALL_PYCUDA} ({PYCUDA_NEEDS})")
+    driver = import_required(PYCUDA, "run engines")
     try:
         return Gpu(driver)
     except driver.Error as error:

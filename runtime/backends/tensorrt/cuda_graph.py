@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from emonet_deploy.errors import BackendError
+from emonet_deploy.runtime.requirements import CUDA_BINDINGS
 
 __all__ = ["CudaGraph", "capture"]
 
@@ -43,7 +44,7 @@ def capture(run: Callable[[], None], stream: int) -> CudaGraph:
     try:
         from cuda.bindings import driver as cuda
     except ImportError as error:
-        raise BackendError("CUDA graphs need cuda-bindings: pip install cuda-bindings") from error
+        raise BackendError(f"CUDA graphs need cuda-bindings: {CUDA_BINDINGS.install}") from error
     # Thread-local: other threads may allocate memory while this one captures.
     mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
     _check(cuda, cuda.cuStreamBeginCapture(stream, mode))

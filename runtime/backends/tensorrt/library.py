@@ -1,14 +1,15 @@
 """TensorRT and TensorRT-RTX: the package, its one logger, its failures in one line."""
 
 from collections import deque
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from emonet_deploy.emonet_ref.optional_packages import import_package
 from emonet_deploy.errors import BackendError, EmonetError
+from emonet_deploy.runtime.choices import EngineKind
+from emonet_deploy.runtime.requirements import TENSORRT, TENSORRT_RTX, Package, import_required
 
 __all__ = [
-    "INSTALL",
     "PACKAGES",
     "EngineKind",
     "Library",
@@ -18,15 +19,8 @@ __all__ = [
     "logger_of",
 ]
 
-EngineKind = Literal["trt", "trt-rtx"]
-
-PACKAGES: Final[dict[EngineKind, str]] = {"trt": "tensorrt", "trt-rtx": "tensorrt_rtx"}
+PACKAGES: Final[Mapping[EngineKind, Package]] = {"trt": TENSORRT, "trt-rtx": TENSORRT_RTX}
 """The Python package behind each kind of engine."""
-
-INSTALL: Final[dict[EngineKind, str]] = {
-    "trt": "pip install 'tensorrt-cu13>=10.13,<12'",
-    "trt-rtx": "pip install tensorrt-rtx",
-}
 
 Library: TypeAlias = Any
 """The module ``tensorrt`` or ``tensorrt_rtx``, or an object of it: neither has type stubs."""
@@ -41,7 +35,7 @@ def import_tensorrt(kind: EngineKind) -> Library:
         MissingDependencyError: it is not installed; the message has the command.
         BackendError: it is installed but cannot be loaded.
     """
-    return import_package(PACKAGES[kind], f"use engines of the kind {kind}", INSTALL[kind])
+    return import_required(PACKAGES[kind], f"use engines of the kind {kind}")
 
 
 @cache

@@ -1,33 +1,28 @@
-"""Running an engine on a GPU: one execution context, one stream, memory for the largest batch."""
+"""An engine on a GPU, and the slots in which its runs overlap."""
 
-import warnings
-from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Final
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from queue import Empty, LifoQueue
+from typing import Final
 
-from emonet_deploy.errors import ArtifactError, BackendError, one_line
-from emonet_deploy.runtime.backends.tensorrt.cuda import Buffer, Gpu
-from emonet_deploy.runtime.backends.tensorrt.cuda_graph import CudaGraph, capture
+from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.backends.tensorrt.cuda import Gpu
 from emonet_deploy.runtime.backends.tensorrt.library import Library, checked, logger_of
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes, Slot
 from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo
 from emonet_deploy.runtime.types import Array
 
-__all__ = ["DeviceTimes", "EngineRunner"]
+__all__ = ["EngineRunner"]
+
+SLOTS: Final = 2
+"""One computes while the other copies, or computes too where a small batch does not fill a GPU."""
 
 _TYPES: Final = {"float32": "FLOAT", "uint8": "UINT8"}
 
 
-@dataclass(frozen=True)
-class DeviceTimes:
-    """How long the device took for the parts of one run, in milliseconds."""
-
-    copy_in: float
-    compute: float
-    copy_out: float
-
-
 class EngineRunner:
-    """An engine loaded on the GPU. Not for several threads at once: its owner holds a lock."""
+    """An engine loaded on the GPU; several threads may run it."""
 
     def __init__(
         self,
@@ -37,9 +32,9 @@ class EngineRunner:
         info: ModelInfo,
         engine: EngineInfo,
         *,
-        graph: bool = False,
+        graph: bool | None = None,
     ) -> None:
-        """Load a plan and allocate memory for its largest batch.
+        """Load a plan and allocate memory for its largest batch, once for each slot.
 
         Args:
             trt: the package that built it.
@@ -47,7 +42,8 @@ class EngineRunner:
             plan: the serialised engine.
             info: its record.
             engine: the record's part on the engine.
-            graph: run as a CUDA graph where that works, plainly where it does not.
+            graph: True runs as CUDA graphs, and warns where that does not work; None does so
+                silently; False runs plainly.
 
         Raises:
             ArtifactError: TensorRT does not take the plan, or it is not what the record says.
@@ -55,57 +51,102 @@ class EngineRunner:
         """
         self._trt = trt
         self._gpu = gpu
+        self._info = info
         self._record = engine
-        self._input = info.inputs[0]
-        self._outputs = info.outputs
-        self._graph_wanted = graph
-        self._graph: CudaGraph | None = None
-        self._batch = 0
-        self._events: list[Any] = []
+        self._graph = graph
+        self._slots: list[Slot] = []
+        # The one used last is used next: its contexts and graphs are there already.
+        self._free: LifoQueue[Slot] = LifoQueue()
         with gpu.current(), ExitStack() as undo:
             self._load(plan, undo)
-            self._check_tensors()
-            self._allocate()
-            undo.callback(self._drop_graph)
-            undo.callback(self._synchronize)
             self._undo = undo.pop_all()
+        for slot in self._slots:
+            self._free.put(slot)
 
     def close(self) -> None:
+        """Wait for the runs of all threads, then release everything; twice is harmless."""
+        taken = [self._free.get() for _ in self._slots]
+        try:
+            self.release()
+        finally:
+            # Who waits for one learns from it that the session is closed.
+            for slot in taken:
+                self._free.put(slot)
+
+    def release(self) -> None:
         """Wait for the device and release everything, in any thread, also after an error."""
         with self._gpu.current():
             self._undo.close()
 
-    def run(self, images: Array) -> dict[str, Array]:
+    def run(self, images: Array, names: Sequence[str]) -> dict[str, Array]:
         """Run a batch that is at most the engine's largest; returns fresh arrays."""
-        n = len(images)
+        with self._gpu.current(), self._slot() as slot:
+            slot.start(images, names)
+            return slot.finish(len(images), names)
+
+    def run_each(self, batches: Sequence[Array], names: Sequence[str]) -> list[dict[str, Array]]:
+        """Run several batches; while one computes, the next one's images are copied."""
+        results: list[dict[str, Array]] = []
+        under_way: deque[tuple[Slot, int]] = deque()
         with self._gpu.current():
-            self._run(images)
-            return {
-                output.name: self._buffers[output.name].host[:n].copy() for output in self._outputs
-            }
+            try:
+                for images in batches:
+                    # Never waiting for a slot while holding one: two threads would wait for ever.
+                    slot = self._take(wait=not under_way)
+                    if slot is None:
+                        slot, n = under_way.popleft()
+                        results.append(self._finished(slot, n, names, keep=True))
+                    self._started(slot, images, names)
+                    under_way.append((slot, len(images)))
+                while under_way:
+                    slot, n = under_way.popleft()
+                    results.append(self._finished(slot, n, names))
+            finally:
+                for slot, _ in under_way:
+                    try:
+                        slot.wait()
+                    finally:
+                        self._free.put(slot)
+        return results
 
     def measure(self, images: Array) -> DeviceTimes:
         """Run a batch and return how long the device took; the results are not kept."""
-        with self._gpu.current():
-            self._events += [self._gpu.driver.Event() for _ in range(4)]
-            try:
-                self._run(images)
-                return DeviceTimes(*map(self._elapsed, range(3)))
-            finally:
-                self._events.clear()
+        with self._gpu.current(), self._slot() as slot:
+            return slot.measure(images, [output.name for output in self._info.outputs])
 
-    def _run(self, images: Array) -> None:
-        n = len(images)
-        batch = max(n, self._record.min_batch)
-        self._set_batch(batch)
-        source = self._buffers[self._input.name]
-        source.host[:n] = images
-        source.host[n:batch] = 0
+    @contextmanager
+    def _slot(self) -> Iterator[Slot]:
+        slot = self._free.get()
         try:
-            self._enqueue(batch)
+            yield slot
         finally:
-            # Whatever happened, nobody may touch the buffers while the device does.
-            self._synchronize()
+            self._free.put(slot)
+
+    def _take(self, wait: bool) -> Slot | None:
+        try:
+            return self._free.get(block=wait)
+        except Empty:
+            return None
+
+    def _started(self, slot: Slot, images: Array, names: Sequence[str]) -> None:
+        try:
+            slot.start(images, names)
+        except BaseException:
+            self._free.put(slot)
+            raise
+
+    def _finished(
+        self, slot: Slot, n: int, names: Sequence[str], keep: bool = False
+    ) -> dict[str, Array]:
+        """Return a run's results; the slot goes back unless it is kept and all went well."""
+        done = False
+        try:
+            results = slot.finish(n, names)
+            done = True
+        finally:
+            if not (keep and done):
+                self._free.put(slot)
+        return results
 
     def _load(self, plan: bytes, undo: ExitStack) -> None:
         """Fill the fields, and ``undo`` with how to empty them; it runs backwards.
@@ -114,10 +155,9 @@ class EngineRunner:
         in the traceback of an error.
         """
         trt = self._trt
-        self._stream = self._gpu.driver.Stream()
-        undo.callback(self._forget, "_stream")
-        self._buffers: dict[str, Buffer] = {}
-        undo.callback(self._free_buffers)
+        for _ in range(SLOTS):
+            self._slots.append(Slot(self._gpu, self._info, self._record))
+            undo.callback(self._slots[-1].free)
         undo.callback(self._forget, "_runtime")
         self._runtime = checked(trt.Runtime(logger_of(trt)), "start its runtime", trt)
         self._check_plan(plan)
@@ -125,21 +165,29 @@ class EngineRunner:
         self._engine = checked(
             self._runtime.deserialize_cuda_engine(plan), "load the engine", trt, ArtifactError
         )
-        undo.callback(self._forget, "_context")
-        self._context = checked(self._make_context(undo), "make a context", trt)
+        self._check_tensors()
+        self._configure(undo)
+        for slot in self._slots:
+            undo.callback(slot.detach)
+            slot.attach(trt, self._make_context, self._engine.device_memory_size_v2, self._graph)
 
     def _check_plan(self, plan: bytes) -> None:
         """Ask TensorRT whether it would take a plan, where it can be asked."""
 
-    def _make_context(self, undo: ExitStack) -> Library:
-        """Return a context; what must be done before it is released goes on ``undo``."""
-        return self._engine.create_execution_context()
+    def _configure(self, undo: ExitStack) -> None:
+        """Prepare what contexts are made with; how to empty it goes on ``undo``."""
+
+    def _make_context(self) -> Library:
+        """Return a context whose scratch memory is given to it by its slot."""
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        return self._engine.create_execution_context(strategy)
 
     def _check_tensors(self) -> None:
         """Raise ``ArtifactError`` unless names, types and profile are those of the record."""
         trt = self._trt
-        modes = [(trt.TensorIOMode.INPUT, self._input)]
-        modes += [(trt.TensorIOMode.OUTPUT, output) for output in self._outputs]
+        image = self._info.inputs[0]
+        modes = [(trt.TensorIOMode.INPUT, image)]
+        modes += [(trt.TensorIOMode.OUTPUT, output) for output in self._info.outputs]
         wanted = {
             tensor.name: (mode, getattr(trt.DataType, _TYPES[tensor.dtype]))
             for mode, tensor in modes
@@ -151,93 +199,11 @@ class EngineRunner:
         }
         if found != wanted:
             raise ArtifactError("the engine's inputs and outputs are not those of its record")
-        profile = self._engine.get_tensor_profile_shape(self._input.name, 0)
+        profile = self._engine.get_tensor_profile_shape(image.name, 0)
         batches = [shape[0] for shape in profile]
         record = self._record
         if batches != [record.min_batch, record.opt_batch, record.max_batch]:
             raise ArtifactError(f"the engine's batches are {batches}, not those of its record")
-
-    def _allocate(self) -> None:
-        """Make buffers for the largest batch, and tell the context where they are."""
-        self._set_batch(self._record.max_batch)
-        for tensor in (self._input, *self._outputs):
-            shape = tuple(self._context.get_tensor_shape(tensor.name))
-            if shape != (self._batch, *tensor.shape[1:]):
-                raise ArtifactError(f"{tensor.name} is {shape} in the engine, not {tensor.shape}")
-            buffer = Buffer(self._gpu.driver, shape, tensor.dtype)
-            self._buffers[tensor.name] = buffer
-            placed = self._context.set_tensor_address(tensor.name, int(buffer.device))
-            checked(placed, f"place {tensor.name}", self._trt)
-
-    def _set_batch(self, batch: int) -> None:
-        if batch == self._batch:
-            return
-        # What was captured holds for one shape.
-        self._drop_graph()
-        self._batch = 0
-        shape = (batch, *self._input.shape[1:])
-        checked(
-            self._context.set_input_shape(self._input.name, shape),
-            f"take {batch} images",
-            self._trt,
-        )
-        missing = self._context.infer_shapes()
-        if missing:
-            raise BackendError(f"TensorRT needs more than a batch size: {', '.join(missing)}")
-        self._batch = batch
-        self._ran = False
-
-    def _enqueue(self, batch: int) -> None:
-        """Put copy, run and copy on the stream, which is kept in its field only, as in `_load`."""
-        driver = self._gpu.driver
-        self._mark(0)
-        source = self._buffers[self._input.name]
-        driver.memcpy_htod_async(source.device, source.host[:batch], self._stream)
-        self._mark(1)
-        self._execute()
-        self._mark(2)
-        for output in self._outputs:
-            buffer = self._buffers[output.name]
-            driver.memcpy_dtoh_async(buffer.host[:batch], buffer.device, self._stream)
-        self._mark(3)
-
-    def _execute(self) -> None:
-        if self._graph_wanted and self._ran and self._graph is None:
-            try:
-                self._graph = capture(self._execute_plainly, int(self._stream.handle))
-            except Exception as error:  # of cuda-bindings, of a driver that is too old ...
-                self._graph_wanted = False
-                warnings.warn(f"running without a CUDA graph: {one_line(error)}", stacklevel=2)
-        if self._graph is not None:
-            self._graph.launch(int(self._stream.handle))
-        else:
-            self._execute_plainly()
-        self._ran = True
-
-    def _execute_plainly(self) -> None:
-        ran = self._context.execute_async_v3(int(self._stream.handle))
-        checked(ran, "run the engine", self._trt)
-
-    def _synchronize(self) -> None:
-        self._stream.synchronize()
-
-    def _mark(self, index: int) -> None:
-        if self._events:
-            self._events[index].record(self._stream)
-
-    def _elapsed(self, index: int) -> float:
-        return float(self._events[index].time_till(self._events[index + 1]))
-
-    def _drop_graph(self) -> None:
-        if self._graph is not None:
-            graph, self._graph = self._graph, None
-            graph.close()
-
-    def _free_buffers(self) -> None:
-        with ExitStack() as stack:
-            for buffer in self._buffers.values():
-                stack.callback(buffer.free)
-            self._buffers.clear()
 
     def _forget(self, name: str) -> None:
         setattr(self, name, None)

@@ -1,8 +1,8 @@
-"""Engines of TensorRT and TensorRT-RTX as sessions."""
+"""Engines of TensorRT as sessions."""
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -10,17 +10,17 @@ from typing import ClassVar
 
 from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError, one_line
 from emonet_deploy.runtime.backends.base import Session, check_images
+from emonet_deploy.runtime.backends.registry import require_backend
 from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine, rebuild_command
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
-from emonet_deploy.runtime.backends.tensorrt.rtx import RtxRunner
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes, EngineRunner
-from emonet_deploy.runtime.doctor import require
+from emonet_deploy.runtime.backends.tensorrt.runner import EngineRunner
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.hardware.gpu import cuda_device
 from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
-__all__ = ["RtxSession", "TensorRTSession"]
+__all__ = ["TensorRTSession", "open_session"]
 
 
 class TensorRTSession(Session):
@@ -35,14 +35,15 @@ class TensorRTSession(Session):
         path: str | os.PathLike[str],
         device: Device = "auto",
         *,
-        graph: bool = False,
+        graph: bool | None = None,
     ) -> None:
         """Load an engine.
 
         Args:
             path: the engine; its record lies beside it.
             device: as for ``load_session``; engines run on CUDA only.
-            graph: run each batch size as a CUDA graph where that works.
+            graph: run as CUDA graphs: True warns where that does not work, None does not, False
+                runs plainly.
 
         Raises:
             ArtifactError: the engine or its record is missing, damaged, foreign, or made for
@@ -57,18 +58,18 @@ class TensorRTSession(Session):
             raise InputError(
                 f"{path} is an engine and runs on a GPU; on the CPU run the ONNX model it came from"
             )
-        require(self._kind, "run")
+        require_backend(self.backend, "run")
         trt = import_tensorrt(self._kind)
         card = cuda_device()
         record = check_engine(path, info, trt.__version__, card)
         gpu = open_gpu()
-        self._lock = Lock()
+        self._lock = Lock()  # of closing
         with _translated(
             f"cannot run {path}", f"rebuild it: {rebuild_command(path, record, card)}"
         ):
             self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
         # Also when nobody closes the session, and at exit while CUDA still works.
-        self._release = weakref.finalize(self, self._runner.close)
+        self._release = weakref.finalize(self, self._runner.release)
         super().__init__(info, provider=trt.__name__, device="cuda", max_batch=record.max_batch)
 
     def measure(self, images: Array) -> DeviceTimes:
@@ -81,11 +82,13 @@ class TensorRTSession(Session):
         check_images(images, self.info)
         if self.max_batch is not None and len(images) > self.max_batch:
             raise InputError(f"the engine takes {self.max_batch} images at once, not {len(images)}")
-        with self._running():
+        if not self._open:
+            raise BackendError("this session is closed; load the artifact again")
+        with _translated("the engine failed", "see `emonet doctor`"):
             return self._runner.measure(images)
 
     def close(self) -> None:
-        """Wait for a run that is under way, then release everything; twice is harmless."""
+        """Wait for runs that are under way, then release everything; twice is harmless."""
         with self._lock:
             super().close()
             with _translated("cannot release the engine", "end the process"):
@@ -93,25 +96,22 @@ class TensorRTSession(Session):
             self._release.detach()
 
     def _run(self, images: Array) -> dict[str, Array]:
-        with self._running():
-            return self._runner.run(images)
+        return self._run_for(images, self._wanted(None))
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Keep other threads, and the closing of the session, out of the block."""
-        with self._lock:
-            if not self._open:
-                raise BackendError("this session is closed; load the artifact again")
-            with _translated("the engine failed", "see `emonet doctor`"):
-                yield
+    def _run_for(self, images: Array, names: Sequence[str]) -> dict[str, Array]:
+        with _translated("the engine failed", "see `emonet doctor`"):
+            return self._runner.run(images, names)
+
+    def _run_each(self, batches: Sequence[Array], names: Sequence[str]) -> list[dict[str, Array]]:
+        with _translated("the engine failed", "see `emonet doctor`"):
+            return self._runner.run_each(batches, names)
 
 
-class RtxSession(TensorRTSession):
-    """An engine of TensorRT-RTX on any GPU it was built for."""
-
-    backend: ClassVar[Backend] = "trt-rtx"
-    _kind: ClassVar[EngineKind] = "trt-rtx"
-    _runner_type: ClassVar[type[EngineRunner]] = RtxRunner
+def open_session(
+    path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
+) -> TensorRTSession:
+    """Load an engine of TensorRT; see ``load_session``."""
+    return TensorRTSession(path, device, graph=graph)
 
 
 @contextmanager

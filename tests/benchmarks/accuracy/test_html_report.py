@@ -1,50 +1,13 @@
-import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
-import cv2
 import numpy as np
-import pytest
-from helpers.leaning_session import LeaningSession
 
-from emonet_deploy.benchmarks.accuracy.charts import (
-    COLORS,
-    circumplex,
-    confusion_table,
-    scatter,
-    shown,
-)
 from emonet_deploy.benchmarks.accuracy.html_report import WORST, write_report
-from emonet_deploy.benchmarks.accuracy.protocol import evaluate
-from emonet_deploy.benchmarks.accuracy.side_by_side import table
-from emonet_deploy.benchmarks.accuracy.summary import Summary
-from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
-from emonet_deploy.benchmarks.gates import check_published, compare_runs
-from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.constants import CLASS_NAMES, METRIC_NAMES, PUBLISHED
-
-NS = "{http://www.w3.org/2000/svg}"
-
-
-@pytest.fixture(scope="module")
-def summary(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    rng = np.random.default_rng(2)
-    samples = []
-    for number in range(30):
-        name = f"<b>{number}.png"
-        cv2.imwrite(str(folder / name), rng.integers(0, 256, (60, 60, 3), np.uint8))
-        expression = NO_EXPRESSION if number == 3 else number % 7
-        samples.append(Sample(name, expression, *rng.uniform(-1, 1, 2), (9, 9, 50, 50)))
-    samples.append(Sample("gone.png", 0, 0.0, 0.0, None))
-    dataset = Dataset("faces & <more>", folder, 8, tuple(samples))
-    session = LeaningSession(precision="int8")
-    run = evaluate(session, dataset)
-    found = Summary.of(run, session, "standin", PUBLISHED[8])
-    check = check_published(found.accuracy, PUBLISHED[8])
-    against = compare_runs(evaluate(LeaningSession(gain=2.0), dataset), run, "int8")
-    return Summary(**{**vars(found), "check": check, "against": against})
+from emonet_deploy.benchmarks.accuracy.protocol import Missing
+from emonet_deploy.emonet_ref.constants import CLASS_NAMES
+from emonet_deploy.runtime.output.palette import CLASSES, hex_color
 
 
 class Page(HTMLParser):
@@ -106,56 +69,27 @@ def test_the_worst_samples_come_first(tmp_path, summary):
     assert [f"<b>{path}" for path in shown_paths] == order[:WORST]
 
 
-def test_points_lie_where_their_values_say():
-    svg = scatter(np.array([-1.0, 0.5]), np.array([1.0, -0.5]), "x & y")
-    root = ElementTree.fromstring(svg)
-    dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter("circle")]
-    left, right = 36, 320 - 36
-    assert dots[0] == (left, left)
-    assert dots[1] == pytest.approx((left + 0.75 * (right - left), left + 0.75 * (right - left)))
-    assert "x & y" in "".join(root.itertext())
+def test_the_confusion_matrix_carries_counts_and_recall(tmp_path, summary):
+    confusion = np.zeros((8, 8), np.int64)
+    confusion[0, :2] = 3, 1
+    recall = [0.75, *[None] * 7]
+    changed = replace(summary, confusion=confusion, recall=recall)
+    text = write_report(tmp_path, changed, {}).read_text(encoding="utf-8")
+    rows = re.findall(r"<tr><th>(neutral|happy)</th>(.*?)</tr>", text)
+    cells = {name: re.findall(r"<td[^>]*>([^<]*)</td>", row) for name, row in rows}
+    assert cells["neutral"] == ["3", "1", *["0"] * 6, "0.750"]
+    assert cells["happy"] == [*["0"] * 8, "-"]
 
 
-def test_classes_have_their_colours_and_unknown_ones_no_point():
-    values = np.array([0.1, 0.2, 0.3])
-    html = circumplex(values, values, np.array([1, NO_EXPRESSION, 4]), CLASS_NAMES[5], "x")
-    dots = re.findall(r'r="2.5" fill="(#\w+)"', html)
-    assert dots == [COLORS[1], COLORS[4]]
-    assert len(set(COLORS)) == len(CLASS_NAMES[8])
+def test_the_legend_shows_each_class_in_its_colour(tmp_path, summary):
+    text = write_report(tmp_path, summary, {}).read_text(encoding="utf-8")
+    legend = re.findall(r'<i style="background:(#\w+)"></i>(\w+)', text)
+    assert legend == list(zip(map(hex_color, CLASSES), CLASS_NAMES[8], strict=True))
 
 
-def test_the_confusion_table_carries_counts_and_recall():
-    html = confusion_table(np.array([[3, 1], [0, 0]]), ("calm", "glad"))
-    cells = re.findall(r"<td[^>]*>([^<]*)</td>", html)
-    assert cells == ["3", "1", "0.750", "0", "0", "-"]
-
-
-def test_a_hundred_thousand_points_stay_a_page():
-    assert len(shown(100_000)) == 3000
-    assert shown(5).tolist() == [0, 1, 2, 3, 4]
-
-
-def test_the_json_result_has_the_promised_fields(summary):
-    result = json.loads(json.dumps(summary.to_dict(), allow_nan=False))
-    assert {"nclass", "backend", "precision", "checkpoint", "n", "flip", "published"} <= set(result)
-    assert result["expression"] == {"ACC": summary.accuracy.ACC}
-    assert result["valence"]["CCC"] == summary.accuracy.valence.CCC
-    assert set(result["arousal"]) == {"CCC", "PCC", "RMSE", "SAGR"}
-    assert result["published"]["valence"]["RMSE"] == 0.29
-    low, high = result["intervals"]["arousal"]["RMSE"]
-    assert low <= result["arousal"]["RMSE"] <= high
-    assert np.sum(result["confusion"]) == 29
-    assert (result["n"], [m["path"] for m in result["missing"]]) == (30, ["gone.png"])
-    assert result["recall"]["contempt"] is None
-    assert result["against"]["gates"]["agreement"]["value"] == result["against"]["agreement"]
-    assert set(result["check"]) == set(summary.accuracy.by_name())
-
-
-def test_results_stand_side_by_side(summary):
-    one = summary.to_dict()
-    other = {**one, "precision": "fp32", "valence": {**one["valence"], "CCC": None}}
-    head, *rows = table([other, one])
-    assert head == ["metric", "onnx fp32", "onnx int8"]
-    cells = {name: values for name, *values in rows}
-    assert tuple(cells) == METRIC_NAMES
-    assert cells["valence CCC"] == ["-", f"{summary.accuracy.valence.CCC:.4f}"]
+def test_a_name_that_is_no_utf8_is_shown_with_escapes(tmp_path, summary):
+    dataset = replace(summary.run.dataset, name="caf\udce9")
+    run = replace(summary.run, dataset=dataset, missing=(Missing("\udce9.png", "gone"),))
+    text = write_report(tmp_path, replace(summary, run=run), {}).read_text(encoding="utf-8")
+    assert "caf\\xe9" in text
+    assert "\\xe9.png" in text

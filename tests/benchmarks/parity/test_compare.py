@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from helpers.fake_session import FakeSession
 
-from emonet_deploy.benchmarks.parity.compare import GATES, Gates, check_parity, compare
+from emonet_deploy.benchmarks.parity.compare import check_parity, compare
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.backends.pytorch import TorchSession
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.pipeline.postprocess import image_outputs
+from emonet_deploy.runtime.pipeline.interface import results
+from emonet_deploy.runtime.precision import Gates, gates_of
 
 CROPS = crops(make_faces(20, PARITY_SEED))
 
@@ -26,7 +27,7 @@ class Disturbed(FakeSession):
 
 
 def test_equal_sessions_agree_perfectly():
-    result = compare(FakeSession(), FakeSession(), CROPS, GATES["fp32"])
+    result = compare(FakeSession(), FakeSession(), CROPS, gates_of("fp32"))
     assert result.passed
     assert result.agreement == 1
     assert result.ccc_valence == pytest.approx(1)
@@ -61,7 +62,7 @@ def test_an_error_in_any_output_fails_the_float32_gate_and_names_it(output):
 
 def test_the_ccc_gate_sees_a_shift_of_valence():
     made = Disturbed("valence", 0.1, precision="int8")
-    result = compare(FakeSession(), made, CROPS, GATES["int8"])
+    result = compare(FakeSession(), made, CROPS, gates_of("int8"))
     assert not result.gates["ccc_valence"].passed
     assert result.gates["ccc_arousal"].passed
     assert result.gates["agreement"].passed
@@ -74,7 +75,7 @@ def test_the_agreement_gate_sees_other_classes():
             outputs["expression"] = -outputs["expression"]
             return outputs
 
-    result = compare(FakeSession(), Contrary(precision="fp16"), CROPS, GATES["fp16"])
+    result = compare(FakeSession(), Contrary(precision="fp16"), CROPS, gates_of("fp16"))
     assert result.agreement == 0
     assert not result.gates["agreement"].passed
 
@@ -87,9 +88,9 @@ def test_embedded_processing_is_compared_after_postprocessing():
 
         def _run(self, images):
             tensor = np.float32(images) / np.float32(255)
-            return image_outputs(self.inner.run(tensor.transpose(0, 3, 1, 2)))
+            return results(self.inner.run(tensor.transpose(0, 3, 1, 2)))
 
-    result = compare(FakeSession(), Embedded(), CROPS, GATES["fp32"])
+    result = compare(FakeSession(), Embedded(), CROPS, gates_of("fp32"))
     assert list(result.outputs) == ["probabilities", "valence", "arousal", "landmarks"]
     assert result.passed
 

@@ -4,7 +4,7 @@ from helpers.gpu_world import World, images
 
 from emonet_deploy.benchmarks.speed.device_times import device_times
 from emonet_deploy.runtime.backends.tensorrt import cuda
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes
+from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 
 
 @pytest.fixture

@@ -71,8 +71,9 @@ def test_an_unknown_peer_is_one_line(reference, onnx8, standin8):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_each_peer_computes_the_same(name, standin8, tmp_path, faces):
-    from emonet_deploy.benchmarks.parity.compare import Gates, compare
+    from emonet_deploy.benchmarks.parity.compare import compare
     from emonet_deploy.export.onnx import export_onnx
+    from emonet_deploy.runtime.precision import Gates
 
     if name != "torch.compile":
         pytest.importorskip({"openvino": "openvino", "mnn": "MNN", "ncnn": "pnnx"}[name])

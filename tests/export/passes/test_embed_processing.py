@@ -9,7 +9,8 @@ from emonet_deploy.errors import ExportError
 from emonet_deploy.export.passes.embed_processing import embed
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.runtime.metadata import tensors_of
-from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps, image_outputs
+from emonet_deploy.runtime.pipeline.interface import results
+from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +19,7 @@ def embedded():
 
 
 def test_pixels_in_results_out_as_numpy_computes_them(embedded):
-    want = image_outputs(run(golden_model(), golden_images(2)))
+    want = results(run(golden_model(), golden_images(2)))
     got = run(embedded, golden_images(2, pixels=True))
     assert list(got) == list(want)
     for name, values in want.items():
@@ -36,7 +37,7 @@ def test_the_interface_is_the_contracts(embedded):
 
 def test_processing_is_in_float_whatever_the_network_computes_in():
     half = convert_fp16(golden_model())
-    want = image_outputs(run(half, golden_images(2)))
+    want = results(run(half, golden_images(2)))
     got = run(embed(half), golden_images(2, pixels=True))
     for name, values in want.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -252,7 +252,7 @@ def test_without_the_package_the_command_that_installs_it_is_told(tmp_path, monk
 
 def test_without_a_gpu_tensorrt_says_what_to_do_instead(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", rtx)
-    monkeypatch.setattr("emonet_deploy.runtime.doctor.cuda_device", lambda: None)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: None)
     with pytest.raises(BackendError, match="--engine trt-rtx"):
         build_engine(write_tiny(tmp_path / "m.onnx"), kind="trt")
 

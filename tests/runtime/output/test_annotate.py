@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.output.annotate import PALETTE, Annotator, enlarged
+from emonet_deploy.runtime.output.annotate import Annotator, enlarged
+from emonet_deploy.runtime.output.palette import IDENTITIES
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 from emonet_deploy.runtime.pipeline.predictor import Prediction
 
@@ -32,7 +33,7 @@ def test_the_frame_itself_is_untouched():
 
 def test_the_box_is_drawn_where_it_is():
     drawn = Annotator().draw(result(360, 640, (200, 100, 300, 220)))
-    ys, xs = near(drawn[:, 180:310], PALETTE[0])
+    ys, xs = near(drawn[:, 180:310], IDENTITIES[0])
     assert abs(ys.max() - 219) <= 2
     assert abs(xs.min() + 180 - 200) <= 2
     # The middle of the face stays visible but for its landmarks.
@@ -43,8 +44,8 @@ def test_each_face_has_its_own_colour_and_landmarks_can_be_left_out():
     two = result(360, 640, (100, 100, 200, 220), (400, 100, 500, 220))
     drawn = Annotator().draw(two)
     for identity, (low, high) in ((0, (90, 210)), (1, (390, 510))):
-        assert len(near(drawn[:, low:high], PALETTE[identity])[0]) > 200
-        assert len(near(drawn[:, low:high], PALETTE[1 - identity], 10)[0]) == 0
+        assert len(near(drawn[:, low:high], IDENTITIES[identity])[0]) > 200
+        assert len(near(drawn[:, low:high], IDENTITIES[1 - identity], 10)[0]) == 0
     assert drawn[160, 150].min() > 200
     assert (Annotator(landmarks=False).draw(two)[160, 150] == 128).all()
 
@@ -58,7 +59,7 @@ def test_the_circumplex_has_pleasant_on_the_right_and_intense_on_top(quadrant):
     disc = drawn[150:230, 304:400]
     ys, xs = near(disc, (236, 236, 236), 60)
     centre = (ys.min() + ys.max()) / 2, (xs.min() + xs.max()) / 2
-    dot_y, dot_x = (axis.mean() for axis in near(disc, PALETTE[0], 20))
+    dot_y, dot_x = (axis.mean() for axis in near(disc, IDENTITIES[0], 20))
     assert (dot_x > centre[1]) == (quadrant[0] > 0)
     assert (dot_y < centre[0]) == (quadrant[1] > 0)
 
@@ -78,7 +79,7 @@ def test_labels_fit_small_and_large_frames(height, width):
     plain = result(height, width)
     drawn = Annotator().draw(result(height, width, box))
     changed = (drawn != Annotator().draw(plain)).any(-1)
-    ys, xs = near(drawn, PALETTE[0], 10)
+    ys, xs = near(drawn, IDENTITIES[0], 10)
     label = drawn[ys.min() : int(box[1]) - 2, xs.min() : xs.max()]
     # Dark letters on the colour, neither too small to read nor filling the frame.
     dark = near(label, (24, 24, 24), 40)

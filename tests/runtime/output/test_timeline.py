@@ -6,7 +6,7 @@ import pytest
 
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.output.timeline import Timeline
+from emonet_deploy.runtime.output.timeline import TimelineSink
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 from emonet_deploy.runtime.pipeline.predictor import Prediction
 
@@ -26,14 +26,18 @@ def result(index, *faces, source="a <b> & c.mp4", time=True):
     return FrameResult(Frame(BLANK, source, index, index / 10 if time else None, 10.0), made)
 
 
-def timeline(count=100):
-    line = Timeline()
+def clip(count=100):
     for i in range(count):
         faces = [(0, "happy" if i < count // 2 else "sad", -1 + 2 * i / (count - 1), 0.5)]
         if not count * 0.3 <= i < count * 0.6:
             faces.append((1, "neutral", 0.0, -0.5))
-        line.add(result(i, *faces))
-    return line
+        yield result(i, *faces)
+
+
+def draw(path, results):
+    with TimelineSink(path) as sink:
+        for one in results:
+            sink.append(one)
 
 
 def lines(root):
@@ -45,7 +49,7 @@ def lines(root):
 
 
 def test_the_svg_shows_each_face_where_and_when_it_was(tmp_path):
-    timeline().save(tmp_path / "t.svg")
+    draw(tmp_path / "t.svg", clip())
     root = ET.parse(tmp_path / "t.svg").getroot()
     drawn = list(lines(root))
     # Face 0: one valence line and one arousal line; face 1: two of each, with a gap.
@@ -65,18 +69,18 @@ def test_the_svg_shows_each_face_where_and_when_it_was(tmp_path):
 
 
 def test_a_long_clip_is_thinned(tmp_path):
-    timeline(20_000).save(tmp_path / "t.svg")
+    draw(tmp_path / "t.svg", clip(20_000))
     root = ET.parse(tmp_path / "t.svg").getroot()
     assert all(len(points) <= 1001 for _, points in lines(root))
     assert (tmp_path / "t.svg").stat().st_size < 200_000
 
 
 def test_png_and_page(tmp_path):
-    timeline().save(tmp_path / "t.png")
+    draw(tmp_path / "t.png", clip())
     picture = cv2.imread(str(tmp_path / "t.png"))
     assert picture.shape[1] == 2000
     assert (picture != 255).any()
-    timeline().save(tmp_path / "t.html")
+    draw(tmp_path / "t.html", clip())
     page = (tmp_path / "t.html").read_text()
     assert "a &lt;b&gt; &amp; c.mp4" in page
     assert "<b>" not in page
@@ -85,22 +89,17 @@ def test_png_and_page(tmp_path):
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_a_clip_without_faces_or_of_one_frame(tmp_path, frames):
-    line = Timeline()
-    for i in range(frames):
-        line.add(result(i))
-    line.save(tmp_path / "t.svg")
+    draw(tmp_path / "t.svg", map(result, range(frames)))
     assert "no face in this clip" in (tmp_path / "t.svg").read_text()
-    one = Timeline()
-    one.add(result(0, (0, "sad", 0.1, 0.2)))
-    one.save(tmp_path / "one.svg")
+    draw(tmp_path / "one.svg", [result(0, (0, "sad", 0.1, 0.2))])
     ET.parse(tmp_path / "one.svg")
 
 
 def test_what_has_no_timeline_is_refused(tmp_path):
     with pytest.raises(InputError, match="one video"):
-        Timeline().add(result(0, time=False))
-    line = timeline(3)
+        draw(tmp_path / "t.svg", [result(0, time=False)])
     with pytest.raises(InputError, match="one video"):
-        line.add(result(0, source="another.mp4"))
+        draw(tmp_path / "t.svg", [*clip(3), result(0, source="another.mp4")])
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(InputError, match=r"ends in \.svg"):
-        line.save(tmp_path / "t.pdf")
+        TimelineSink(tmp_path / "t.pdf")

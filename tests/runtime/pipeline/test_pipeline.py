@@ -13,8 +13,8 @@ from emonet_deploy.runtime import EmotionPipeline, Frame, Predictor, Tracker, Wi
 from emonet_deploy.runtime.detection.base import Detection
 from emonet_deploy.runtime.detection.fixed import WholePicture
 from emonet_deploy.runtime.media.video import VideoReader
-from emonet_deploy.runtime.pipeline.face_crop import crop_face
 from emonet_deploy.runtime.pipeline.prefetch import prefetch
+from emonet_deploy.runtime.pipeline.preprocess import crop_face
 
 
 class Squares:
@@ -199,7 +199,7 @@ def test_a_long_film_keeps_every_frame_and_identity_in_flat_memory(tmp_path):
 
 
 def check_film(folder, frames):
-    from emonet_deploy.runtime.detection.iou import overlap
+    from emonet_deploy.runtime.detection.iou import box_iou
 
     class TruthOrDetector:
         """Detection is tested elsewhere: here it is the truth with a detector's jitter."""
@@ -221,7 +221,7 @@ def check_film(folder, frames):
         indices.append(result.frame.index)
         truth = truths[result.frame.index]
         if result.faces and truth:
-            table = overlap(list(truth.values()), [face.box for face in result.faces])
+            table = box_iou(list(truth.values()), [face.box for face in result.faces])
             for actor, row in zip(truth, table, strict=True):
                 if row.max() > 0.3:
                     given[actor].append(result.faces[int(row.argmax())].identity)

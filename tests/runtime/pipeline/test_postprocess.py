@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps, image_outputs, softmax
+from emonet_deploy.runtime.pipeline.interface import results
+from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps, softmax
 
 
 def gaussian(x, y, sigma=1.5):
@@ -52,4 +53,4 @@ def test_softmax_of_large_logits_does_not_overflow():
 
 def test_outputs_of_the_image_interface_pass_as_they_are():
     outputs = {"probabilities": np.ones((1, 8), np.float32)}
-    assert image_outputs(outputs) == outputs
+    assert results(outputs) == outputs

@@ -93,22 +93,10 @@ def test_a_tensor_is_made_of_crops_only(crops):
 
 
 def test_a_resized_face_is_the_whole_picture_bilinearly():
-    crop = preprocess.resize_face(PICTURE)
+    crop = preprocess.stretch_face(PICTURE)
     theirs = torch.nn.functional.interpolate(
         torch.from_numpy(PICTURE).permute(2, 0, 1)[None].double(), (256, 256), mode="bilinear"
     )
     assert np.abs(crop - theirs[0].permute(1, 2, 0).numpy()).max() <= 1
     ready = RNG.integers(0, 256, (256, 256, 3), np.uint8)
-    assert np.array_equal(preprocess.resize_face(ready), ready)
-
-
-def test_protocols_go_by_name():
-    box = (30, 20, 80, 70)
-    assert np.array_equal(
-        preprocess.PROTOCOLS["paper"](PICTURE, box), preprocess.crop_box(PICTURE, box)[0]
-    )
-    assert np.array_equal(
-        preprocess.PROTOCOLS["resize"](PICTURE, None), preprocess.resize_face(PICTURE)
-    )
-    with pytest.raises(InputError, match="needs a landmark box"):
-        preprocess.PROTOCOLS["paper"](PICTURE, None)
+    assert np.array_equal(preprocess.stretch_face(ready), ready)

@@ -1,5 +1,6 @@
 """What TensorRT-RTX adds: a check of the plan, a cache of compiled kernels, its own graphs."""
 
+import logging
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 
@@ -10,6 +11,8 @@ from emonet_deploy.runtime.backends.tensorrt.library import Library, checked, co
 from emonet_deploy.runtime.backends.tensorrt.runner import EngineRunner
 
 __all__ = ["RtxRunner"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RtxRunner(EngineRunner):
@@ -32,20 +35,31 @@ class RtxRunner(EngineRunner):
             )
         self._cache_path = cache_dir() / "rtx-kernels" / f"{sha256(plan).hexdigest()[:16]}.bin"
 
-    def _make_context(self, undo: ExitStack) -> Library:
+    def _configure(self, undo: ExitStack) -> None:
         trt = self._trt
-        config = checked(self._engine.create_runtime_config(), "make a configuration", trt)
-        if self._graph_wanted:
-            config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            self._graph_wanted = False  # it captures by itself
-        self._kernels = checked(config.create_runtime_cache(), "make a kernel cache", trt)
+        undo.callback(self._forget, "_config")
+        self._config = checked(self._engine.create_runtime_config(), "make a configuration", trt)
+        self._config.set_execution_context_allocation_strategy(
+            trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        # Every batch size has a context of its own: its kernels are specialised before it runs,
+        # not in the background while slower ones stand in for them.
+        eager = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        self._config.dynamic_shapes_kernel_specialization_strategy = eager
+        if self._graph is not False:
+            self._config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._graph = False  # it captures by itself
+        self._kernels = checked(self._config.create_runtime_cache(), "make a kernel cache", trt)
         undo.callback(self._forget, "_kernels")
         with suppress(OSError):
             # False says that the kernels are of another GPU or version: it starts afresh.
-            self._kernels.deserialize(self._cache_path.read_bytes())
-        checked(config.set_runtime_cache(self._kernels), "use its kernel cache", trt)
+            used = self._kernels.deserialize(self._cache_path.read_bytes())
+            _LOGGER.info("kernels of %s %s", self._cache_path, "used" if used else "do not fit")
+        checked(self._config.set_runtime_cache(self._kernels), "use its kernel cache", trt)
         undo.callback(self._keep_kernels)
-        return self._engine.create_execution_context(config)
+
+    def _make_context(self) -> Library:
+        return self._engine.create_execution_context(self._config)
 
     def _keep_kernels(self) -> None:
         blob = self._kernels.serialize()

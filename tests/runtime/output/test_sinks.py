@@ -8,13 +8,15 @@ from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.fixed import KnownBoxes
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.output.tables import (
+from emonet_deploy.runtime.output.copies import CopiesSink
+from emonet_deploy.runtime.output.sinks import (
+    CsvSink,
+    JsonLinesSink,
+    JsonSink,
+    ParquetSink,
     face_rows,
-    write_csv_rows,
-    write_json_rows,
-    write_jsonl_rows,
-    write_parquet_rows,
 )
+from emonet_deploy.runtime.output.timeline import TimelineSink
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 from emonet_deploy.runtime.pipeline.predictor import Prediction
 
@@ -54,15 +56,15 @@ def test_every_frame_has_a_row_and_every_face_too():
     assert "landmarks" not in next(face_rows(next(results())))
 
 
-def write(writer):
-    with writer as append:
-        for row in rows():
-            append(row)
+def write(sink):
+    with sink:
+        for result in results():
+            sink.append(result)
 
 
 def test_json_and_jsonl_hold_the_rows(tmp_path):
-    write(write_json_rows(tmp_path / "r.json"))
-    write(write_jsonl_rows(tmp_path / "r.jsonl"))
+    write(JsonSink(tmp_path / "r.json", landmarks=True))
+    write(JsonLinesSink(tmp_path / "r.jsonl", landmarks=True))
     assert json.loads((tmp_path / "r.json").read_text()) == rows()
     lines = (tmp_path / "r.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows()
@@ -71,8 +73,8 @@ def test_json_and_jsonl_hold_the_rows(tmp_path):
 def test_csv_and_parquet_hold_the_same_table(tmp_path):
     import pyarrow.parquet
 
-    write(write_csv_rows(tmp_path / "r.csv", CLASSES, landmarks=True))
-    write(write_parquet_rows(tmp_path / "r.parquet", CLASSES, landmarks=True))
+    write(CsvSink(tmp_path / "r.csv", CLASSES, landmarks=True))
+    write(ParquetSink(tmp_path / "r.parquet", CLASSES, landmarks=True))
     with open(tmp_path / "r.csv", newline="") as file:
         as_csv = list(csv.DictReader(file))
     as_parquet = pyarrow.parquet.read_table(tmp_path / "r.parquet").to_pylist()
@@ -89,40 +91,57 @@ def test_csv_and_parquet_hold_the_same_table(tmp_path):
 
 
 def test_the_csv_is_a_file_of_known_boxes(tmp_path):
-    write(write_csv_rows(tmp_path / "r.csv", CLASSES))
+    write(CsvSink(tmp_path / "r.csv", CLASSES))
     known = KnownBoxes(tmp_path / "r.csv")
     for result in results():
         assert [f.box for f in known.detect(result.frame)] == [f.box for f in result.faces]
 
 
 @pytest.mark.parametrize(
-    ("name", "writer"),
+    ("name", "make"),
     [
-        ("r.json", write_json_rows),
-        ("r.jsonl", write_jsonl_rows),
-        ("r.csv", lambda path: write_csv_rows(path, CLASSES)),
-        ("r.parquet", lambda path: write_parquet_rows(path, CLASSES)),
+        ("r.json", JsonSink),
+        ("r.jsonl", JsonLinesSink),
+        ("r.csv", lambda path: CsvSink(path, CLASSES)),
+        ("r.parquet", lambda path: ParquetSink(path, CLASSES)),
+        ("r.mp4", lambda path: CopiesSink({"dir/clip, 1.mp4": path})),
+        ("r.svg", TimelineSink),
     ],
 )
-class TestEveryWriter:
-    def test_without_rows_the_file_is_valid(self, tmp_path, name, writer):
-        with writer(tmp_path / name):
+class TestEverySink:
+    def test_without_rows_the_file_is_valid(self, tmp_path, name, make):
+        with make(tmp_path / name):
             pass
+        if name == "r.mp4":  # a copy of what was never seen
+            assert list(tmp_path.iterdir()) == []
+            return
         assert (tmp_path / name).stat().st_size or name == "r.jsonl"
         if name == "r.json":
             assert json.loads((tmp_path / name).read_text()) == []
 
-    def test_a_failed_run_leaves_nothing(self, tmp_path, name, writer):
+    def test_a_failed_run_leaves_nothing(self, tmp_path, name, make):
         def run():
-            with writer(tmp_path / name) as append:
-                append(rows()[1] | {"landmarks": None})
+            with make(tmp_path / name) as sink:
+                for result in results():
+                    sink.append(result)
                 raise RuntimeError
 
         with pytest.raises(RuntimeError):
             run()
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_place_that_cannot_be_written_is_one_line(self, tmp_path, name, writer):
+    def test_a_place_that_cannot_be_written_is_one_line(self, tmp_path, name, make):
         (tmp_path / "file").touch()
-        with pytest.raises(InputError, match="cannot write"), writer(tmp_path / "file" / name):
-            pass
+        with pytest.raises(InputError, match="cannot write"):
+            write(make(tmp_path / "file" / name))
+
+    def test_a_failure_at_the_end_leaves_nothing(self, tmp_path, monkeypatch, name, make):
+        sink = make(tmp_path / name)
+
+        def fail():
+            raise RuntimeError
+
+        monkeypatch.setattr(sink, "_finish", fail)
+        with pytest.raises(RuntimeError):
+            write(sink)
+        assert list(tmp_path.iterdir()) == []

@@ -5,14 +5,13 @@ from skimage import data
 from emonet_deploy.emonet_ref.synthetic.faces import make_faces
 from emonet_deploy.runtime.detection.centerface import CenterFace
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.pipeline.face_crop import crop_face
-from emonet_deploy.runtime.pipeline.preprocess import crop_landmarks, resize_face
+from emonet_deploy.runtime.pipeline.preprocess import crop_face, crop_landmarks, stretch_face
 
 
 def test_stretching_the_whole_picture_is_resizing_it():
     image = data.astronaut()[:300, :411]
     crop, _ = crop_face(image, (0, 0, 411, 300), "stretch")
-    assert np.abs(crop.astype(int) - resize_face(image)).max() <= 2
+    assert np.abs(crop.astype(int) - stretch_face(image)).max() <= 2
 
 
 def test_a_detected_face_is_cropped_about_as_its_landmarks_would_be():

@@ -1,0 +1,126 @@
+"""The options of ``emonet predict``, in groups."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from emonet_deploy.commands.options import (
+    Artifacts,
+    CheckpointName,
+    Device,
+    Engine,
+    JsonFile,
+    NClass,
+    PrecisionName,
+    TargetName,
+    Threads,
+)
+from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.choices import Crop, DetectorName
+
+__all__ = ["Clips", "Faces", "Model", "Outputs"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What predicts, and where."""
+
+    panel: ClassVar[str] = "Model"
+
+    model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None
+    engine: Engine = None
+    precision: PrecisionName = "fp32"
+    target: TargetName = "gpu"
+    nclass: NClass = 8
+    checkpoint: CheckpointName = "original"
+    out: Artifacts = Path("artifacts")
+    device: Device = "auto"
+    threads: Threads = None
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Where the faces of a frame are, and how they are cut out."""
+
+    panel: ClassVar[str] = "Faces"
+
+    detector: Annotated[
+        DetectorName, typer.Option(help="What finds faces; none: pictures are face crops already.")
+    ] = "auto"
+    detector_model: Annotated[Path | None, typer.Option(help="YuNet's model file.")] = None
+    detect_size: Annotated[
+        int | None,
+        typer.Option(help="Pixels of the longer side when faces are searched.", min=32),
+    ] = None
+    min_score: Annotated[
+        float, typer.Option(help="Lowest score of a face, 0 to 1.", min=0, max=1)
+    ] = 0.4
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV of known faces: file, frame, x0, y0, x1, y1.")
+    ] = None
+    crop: Annotated[
+        Crop, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
+    ] = "paper"
+
+
+def parse_smoothing(name: str) -> str:
+    """Return what smooths over time, once it is sure that it does.
+
+    Raises:
+        typer.BadParameter: it is neither ``authors`` nor ``none`` nor a number of seconds.
+    """
+    from emonet_deploy.runtime.pipeline.smoothing import smoother_of
+
+    try:
+        smoother_of(name)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is kept from one frame of a clip to the next."""
+
+    panel: ClassVar[str] = "Clips"
+
+    smooth: Annotated[
+        str,
+        typer.Option(
+            help="Over the frames of a clip: authors, none, or seconds.",
+            parser=parse_smoothing,
+            metavar="<authors|none|seconds>",
+            autocompletion=lambda: ["authors", "none"],
+        ),
+    ] = "authors"
+    memory: Annotated[
+        float, typer.Option(help="Seconds after which a face that left is forgotten.", min=0)
+    ] = 60.0
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where results go, apart from standard output."""
+
+    panel: ClassVar[str] = "Results"
+
+    json: JsonFile = None
+    jsonl: Annotated[Path | None, typer.Option(help="Write a JSON line per face.")] = None
+    csv: Annotated[Path | None, typer.Option(help="Write a CSV table.")] = None
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet table.")] = None
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Write landmarks too.")] = False
+    save: Annotated[
+        Path | None, typer.Option(help="Annotated copies: a folder, or a file for one input.")
+    ] = None
+    timeline: Annotated[
+        Path | None, typer.Option(help="Plot one video over time: .svg, .png or .html.")
+    ] = None
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are to be written, without the annotated copies."""
+        named = (self.json, self.jsonl, self.csv, self.parquet, self.timeline)
+        return [path for path in named if path is not None]

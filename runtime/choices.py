@@ -1,0 +1,23 @@
+"""The words that name a choice; they load nothing, so that the command line can offer them."""
+
+from typing import Literal
+
+__all__ = [
+    "Backend",
+    "Crop",
+    "DetectorName",
+    "Device",
+    "EngineKind",
+    "Interface",
+    "Precision",
+    "Target",
+]
+
+Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx"]
+EngineKind = Literal["trt", "trt-rtx"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["fp32", "fp16", "int8"]
+Target = Literal["gpu", "cpu"]
+Interface = Literal["tensor", "image"]
+DetectorName = Literal["auto", "centerface", "yunet", "none"]
+Crop = Literal["paper", "stretch"]

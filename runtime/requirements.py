@@ -1,0 +1,189 @@
+"""What backends need, packages and a GPU: whether it is here, and the command that brings it."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final
+
+from emonet_deploy.emonet_ref.optional_packages import import_package, pip_install
+from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
+from emonet_deploy.runtime.hardware.gpu import cuda_device
+
+__all__ = [
+    "CUDA_BINDINGS",
+    "GPU",
+    "ONNXRUNTIME",
+    "OPENVINO",
+    "PYCUDA",
+    "TENSORRT",
+    "TENSORRT_RTX",
+    "TORCH",
+    "Found",
+    "NvidiaGpu",
+    "Package",
+    "Requirement",
+    "import_required",
+    "require",
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether a requirement is met on this machine.
+
+    Attributes:
+        name: of the package or device.
+        version: which version or device is here; None when it is missing or cannot be loaded.
+        remedy: what to type, or what to do.
+        problem: why it counts as missing, when it is here but cannot be loaded.
+        optional: the backend does without it.
+        is_device: it is no package.
+    """
+
+    name: str
+    version: str | None
+    remedy: str
+    problem: str = ""
+    optional: bool = False
+    is_device: bool = False
+
+    @property
+    def state(self) -> str:
+        """The version, or why it does not count as here."""
+        if self.version:
+            return f"{self.name} {self.version}"
+        return f"{self.name} " + (
+            f"cannot be loaded ({self.problem})" if self.problem else "is missing"
+        )
+
+    def __str__(self) -> str:
+        return self.state if self.version else f"{self.state}: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package a backend needs.
+
+    Attributes:
+        module: what is imported.
+        distributions: names under which it may be installed; the first is the one recommended.
+        requirement: what pip is asked for.
+        note: what pip alone does not bring.
+        optional: the backend does without it.
+        blocked: a module that must not be imported with it, as it reports its use over the network.
+    """
+
+    module: str
+    distributions: tuple[str, ...]
+    requirement: str
+    note: str = ""
+    optional: bool = False
+    blocked: str | None = None
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        command = pip_install(self.requirement)
+        return f"{command} ({self.note})" if self.note else command
+
+    def find(self) -> Found:
+        """Import it, and say which version that is, or why it cannot be."""
+        version, problem = None, ""
+        self.block()
+        try:
+            importlib.import_module(self.module)
+            version = self.version()
+        except ModuleNotFoundError:
+            pass
+        except Exception as error:  # a library that is missing, a driver that is too old ...
+            problem = one_line(error)
+        return Found(self.distributions[0], version, self.install, problem, self.optional)
+
+    def block(self) -> None:
+        """Keep what it would import to report its use from being imported."""
+        if self.blocked is not None:
+            # What is None here cannot be imported.
+            sys.modules.setdefault(self.blocked, None)  # type: ignore[arg-type]
+
+    def version(self) -> str:
+        """Return the installed version, under whichever of its names it is installed."""
+        for name in (*self.distributions, self.module.partition(".")[0]):
+            try:
+                return metadata.version(name)
+            except metadata.PackageNotFoundError:
+                continue
+        return "of unknown version"
+
+
+@dataclass(frozen=True)
+class NvidiaGpu:
+    """An NVIDIA GPU with its driver."""
+
+    def find(self) -> Found:
+        """Ask the driver for the first GPU."""
+        gpu = cuda_device()
+        found = f"{gpu.name}, compute capability {gpu.compute_capability}" if gpu else None
+        remedy = "use a machine with an NVIDIA GPU and its driver"
+        return Found("NVIDIA GPU", found, remedy, is_device=True)
+
+
+Requirement = Package | NvidiaGpu
+
+TORCH: Final = Package("torch", ("torch",), "torch>=2.6")
+ONNXRUNTIME: Final = Package(
+    "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), "onnxruntime-gpu>=1.22"
+)
+OPENVINO: Final = Package("openvino", ("openvino",), "openvino>=2025", blocked="openvino_telemetry")
+TENSORRT: Final = Package("tensorrt", ("tensorrt-cu13",), "tensorrt-cu13>=10.13,<12")
+TENSORRT_RTX: Final = Package("tensorrt_rtx", ("tensorrt-rtx",), "tensorrt-rtx>=1.7")
+PYCUDA: Final = Package(
+    "pycuda.driver",
+    ("pycuda",),
+    "pycuda>=2025.1",
+    "which needs the NVIDIA driver, the CUDA toolkit and a C++ compiler",
+)
+CUDA_BINDINGS: Final = Package(
+    "cuda.bindings", ("cuda-bindings",), "cuda-bindings>=13", optional=True
+)
+GPU: Final = NvidiaGpu()
+
+
+def import_required(package: Package, purpose: str) -> Any:  # noqa: ANN401 - a module without types
+    """Import a package that must be here.
+
+    Args:
+        package: what.
+        purpose: completes "is needed to ...".
+
+    Raises:
+        MissingDependencyError: it is not installed; the message has the command.
+        BackendError: it is installed but cannot be loaded.
+    """
+    package.block()
+    return import_package(package.module, purpose, package.install)
+
+
+def require(requirements: Sequence[Requirement], what: str, instead: str) -> None:
+    """Raise unless all requirements that are not optional are met.
+
+    Args:
+        requirements: packages and devices.
+        what: completes "cannot ... here".
+        instead: what else the user can do, when something is missing.
+
+    Raises:
+        MissingDependencyError: packages are missing; the message names all of them, with the
+            commands, and what to use instead.
+        BackendError: the packages are here, but no GPU, or one of them cannot be loaded.
+    """
+    found = [requirement.find() for requirement in requirements]
+    missing = [item for item in found if not (item.version or item.optional)]
+    if not missing:
+        return
+    broken = all(item.problem or item.is_device for item in missing)
+    raise (BackendError if broken else MissingDependencyError)(
+        f"cannot {what} here: {', '.join(item.state for item in missing)}",
+        hint=f"{'; '.join(item.remedy for item in missing)}; or {instead}",
+    )
