@@ -13,7 +13,7 @@ from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
-from emonet_deploy.benchmarks.datasets.csv_table import read_table
+from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
 from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.commands.eval.options import Gates, Samples
@@ -99,7 +99,10 @@ def run_eval(
         if samples.data is None:
             dataset = _procedural(reference(), nclass, samples.limit, load, say, bar)
         else:
-            dataset = _read(samples.data, nclass, samples)
+            dataset = read_dataset(samples.data, nclass, samples.split, samples.form)
+            for reason, count in dataset.left_out.items():
+                say(f"left out: {count} {reason}")
+            dataset = dataset.first(samples.limit) if samples.limit else dataset
         kept = None
         if samples.predictions is not None:
             settings = {
@@ -115,7 +118,7 @@ def run_eval(
             other = stack.enter_context(load(path, None))
 
         run = _run(session, dataset, samples, bar, kept)
-        comparable = gates.check or samples.are_published
+        comparable = gates.check or dataset.is_published
         published = PUBLISHED[nclass] if comparable else None
         summary = Summary.of(run, session, identity, published)
         if gates.check and published:
@@ -126,14 +129,6 @@ def run_eval(
             found = compare_runs(beside, run, session.info.precision, gates.max_drop)
             summary = replace(summary, against=found)
     return summary
-
-
-def _read(data: Path, nclass: int, samples: Samples) -> Dataset:
-    if data.suffix.lower() == ".csv":
-        dataset = read_table(data, nclass)
-    else:
-        dataset = read_affectnet(data, nclass, samples.split)
-    return dataset.first(samples.limit) if samples.limit else dataset
 
 
 def _procedural(
@@ -156,7 +151,9 @@ def _procedural(
                 f"cannot write {root.parent}: {error.strerror}; name another place in EMONET_HOME"
             ) from error
     say("note: the labels were drawn so that the reference scores about what the paper prints")
-    return replace(read_affectnet(root, nclass), name="procedural faces")
+    return replace(
+        read_affectnet(root, nclass), name="procedural faces", left_out={}, is_published=False
+    )
 
 
 def _run(
