@@ -18,8 +18,9 @@ from emonet_deploy.benchmarks.datasets.procedural import make_procedural
 from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
-from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
+from emonet_deploy.emonet_ref.storage.files import require_writable, sha256_file
+from emonet_deploy.emonet_ref.storage.paths import is_dir
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.types import Backend
@@ -137,19 +138,14 @@ def _procedural(
     """Return drawn faces, labelled around a checkpoint's outputs; made once, then cached."""
     n = limit or PROCEDURAL_SAMPLES
     root = cache_dir() / f"procedural_{nclass}_{sha256_file(checkpoint)[:16]}_{n}"
-    if not root.exists():
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            # One process draws, others wait for it.
-            with FileLock(root.with_name(f"{root.name}.lock")):
-                if not root.exists():
-                    say(f"drawing {n} faces, and labels around the reference's outputs; once")
-                    with load(checkpoint, None) as reference, bar("drawing") as progress:
-                        make_procedural(root, reference, n, progress=progress)
-        except OSError as error:
-            raise DatasetError(
-                f"cannot write {root.parent}: {error.strerror}; name another place in EMONET_HOME"
-            ) from error
+    if not is_dir(root):
+        require_writable(root, DatasetError, CACHE_ADVICE)
+        # One process draws, others wait for it.
+        with FileLock(root.with_name(f"{root.name}.lock")):
+            if not is_dir(root):
+                say(f"drawing {n} faces, and labels around the reference's outputs; once")
+                with load(checkpoint, None) as reference, bar("drawing") as progress:
+                    make_procedural(root, reference, n, progress=progress, advice=CACHE_ADVICE)
     say("note: the labels were drawn so that the reference scores about what the paper prints")
     return replace(
         read_affectnet(root, nclass), name="procedural faces", left_out={}, is_published=False
