@@ -196,8 +196,8 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
         ) from error
     except OSError as error:
         raise ArtifactError(
-            f"cannot read {sidecar}, the record of {path.name}: {why(error)}; make it again with "
-            "`emonet build`"
+            f"cannot read {sidecar}, the record of {path.name}: {why(error)}",
+            hint="make it again with `emonet build`",
         ) from error
     return parse_info(text, sidecar)
 
@@ -230,8 +230,8 @@ def _info_of_onnx(path: Path) -> ModelInfo:
         )
     if found.external:
         raise ArtifactError(
-            f"{path} keeps weights in other files, which no model of this toolkit does; make it "
-            "again with `emonet export`"
+            f"{path} keeps weights in other files, which no model of this toolkit does",
+            hint="make it again with `emonet export`",
         )
     if len(record) > _MAX_RECORD:
         raise _damaged(path)
@@ -281,7 +281,7 @@ def _load_onnx(path: Path) -> Any:  # noqa: ANN401 - onnx.ModelProto, imported o
     from google.protobuf.message import DecodeError
 
     if scan_onnx(path).external:
-        raise ArtifactError(f"{path} keeps weights in other files; save it as one file")
+        raise ArtifactError(f"{path} keeps weights in other files", hint="save it as one file")
     try:
         return onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:

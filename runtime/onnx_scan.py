@@ -73,14 +73,14 @@ def scan_onnx(path: str | os.PathLike[str]) -> OnnxProperties:
             return _Scan(file).properties()
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"no ONNX model at {os.fspath(path)}; `emonet export` makes one"
+            f"no ONNX model at {os.fspath(path)}", hint="`emonet export` makes one"
         ) from error
     except OSError as error:
         raise ArtifactError(f"cannot read {os.fspath(path)}: {why(error)}") from error
     except _MalformedError as error:
         raise ArtifactError(
-            f"{os.fspath(path)} is damaged or not an ONNX file ({error}); make it again with "
-            "`emonet export`"
+            f"{os.fspath(path)} is damaged or not an ONNX file ({error})",
+            hint="make it again with `emonet export`",
         ) from error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,10 @@ from emonet_deploy.runtime.pipeline.preprocess import crop_box, stretch_face
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
+
+
+MIN_BOX: Final = 4
+"""Pixels that the shorter side of a box has at least; the crop has 256."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,29 @@ def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:
         InputError: the picture cannot be used.
     """
     picture = read_image(dataset.pictures / sample.path)
+    if sample.box is not None:
+        _require_face(sample.box, picture)
     return stretch_face(picture) if sample.box is None else crop_box(picture, sample.box)[0]
+
+
+def _require_face(box: tuple[float, float, float, float], picture: NDArray[np.uint8]) -> None:
+    """Raise ``InputError`` where a box cannot be of a face in a picture, uint8 H x W x 3.
+
+    A crop around it would be black, or of a few pixels, and the model would give it an emotion.
+    """
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = box
+    where = f"the box {x0:g}, {y0:g}, {x1:g}, {y1:g}"
+    if not (0 <= (x0 + x1) / 2 <= width and 0 <= (y0 + y1) / 2 <= height):
+        raise InputError(
+            f"{where} lies outside the picture of {width} x {height} pixels; its coordinates are of"
+            " another scale or another picture"
+        )
+    if min(x1 - x0, y1 - y0) < MIN_BOX:
+        raise InputError(
+            f"{where} is smaller than {MIN_BOX} pixels in a picture of {width} x {height}; its"
+            " coordinates are of another scale: pixels are expected, not shares of the picture"
+        )
 
 
 def _load_ahead(
@@ -178,7 +204,9 @@ def _load(dataset: Dataset, numbers: list[int], info: ModelInfo, flip: bool) -> 
             crops.append(crop_sample(dataset, sample))
             kept.append(number)
         except InputError as error:
-            missing.append(Missing(sample.path, str(error)))
+            reason = str(error)
+            named = reason if sample.path in reason else f"{sample.path}: {reason}"
+            missing.append(Missing(sample.path, named))
     if not crops:
         return _Batch(kept, np.empty(0, np.uint8), None, missing)
     images = prepare(info, np.stack(crops))

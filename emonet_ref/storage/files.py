@@ -16,10 +16,10 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from emonet_deploy.emonet_ref.storage.paths import exists, is_dir, is_file, open_file, why
+from emonet_deploy.emonet_ref.storage.paths import exists, is_dir, is_file, open_file, resolve, why
 from emonet_deploy.errors import EmonetError, InputError
 
-__all__ = ["atomic_folder", "atomic_write", "require_writable", "sha256_file"]
+__all__ = ["atomic_folder", "atomic_write", "exclusive", "require_writable", "sha256_file"]
 
 _ADVICE: Final = "free some space or name another place"
 _PREFIX, _LOCK = ".emonet-", ".lock"
@@ -27,6 +27,8 @@ _MAX_SUFFIX: Final = 32
 """Characters of an ending that a temporary name keeps; no format has a longer one."""
 
 _PAGE: Final = 4096
+_PATIENCE: Final = 0.5
+"""Seconds: whoever sweeps a folder holds a lock for a moment."""
 
 
 @contextmanager
@@ -101,6 +103,34 @@ def require_writable(
                 temporary.write_bytes(bytes(_PAGE))
 
 
+@contextmanager
+def exclusive(
+    path: str | os.PathLike[str], error: type[EmonetError] = InputError, advice: str = _ADVICE
+) -> Iterator[None]:
+    """Let no other process that asks for it work on what lies at ``path`` while the block runs.
+
+    Raises:
+        EmonetError: of the type ``error``: another process is at it, or the folder cannot be
+            written.
+    """
+    final = resolve(path)
+    with _translated(Path(path), error, advice):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(os.fsencode(final.name)).hexdigest()[:16]
+        lock = FileLock(final.with_name(f"{_PREFIX}{name}{_LOCK}"))
+        try:
+            lock.acquire(timeout=_PATIENCE)
+        except Timeout as busy:
+            raise error(
+                f"another process is writing {path}; wait for it, or name another file"
+            ) from busy
+    try:
+        yield
+    finally:
+        _remove(Path(lock.lock_file))
+        lock.release()
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a regular file's content as 64 hexadecimal digits."""
     with open_file(path) as file:
@@ -156,4 +186,4 @@ def _translated(final: Path, error: type[EmonetError], advice: str) -> Iterator[
     except ValueError as failure:
         if "\0" not in os.fspath(final):
             raise
-        raise error(f"cannot write to a name that holds a NUL byte; {advice}") from failure
+        raise error("cannot write to a name that holds a NUL byte", hint=advice) from failure

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, NoReturn
 
-__all__ = ["GuardedUnpickler", "PickleError", "checked_key"]
+__all__ = ["GuardedUnpickler", "PickleError", "PickleLimitError", "checked_key"]
 
 
 MAX_PARTS: Final = 8_000_000
@@ -24,6 +24,10 @@ Load = Callable[[Any], None]
 
 class PickleError(Exception):
     """A pickle goes beyond what its reader admits; says how."""
+
+
+class PickleLimitError(PickleError):
+    """Reading a pickle, or what it holds, would take time or memory without measure."""
 
 
 class GuardedUnpickler(pickle._Unpickler):
@@ -65,6 +69,16 @@ class GuardedUnpickler(pickle._Unpickler):
         items, self.stack = self.stack, self.metastack.pop()
         self.append = self.stack.append
         return items
+
+    def count(self, parts: int) -> None:
+        """Take note of so many parts.
+
+        Raises:
+            PickleLimitError: together there are too many of them.
+        """
+        self.parts += parts
+        if self.parts > MAX_PARTS:
+            raise PickleLimitError("it has too many parts")
 
     def call(self, function: object, arguments: tuple[Any, ...]) -> object:
         """Return what stands for a function's result."""
@@ -131,15 +145,13 @@ def checked_key(key: Any) -> Any:  # noqa: ANN401 - what a pickle holds
     for part in parts:
         fits = part is None or type(part) in {str, bytes, bool}
         if not fits and not (type(part) is int and part.bit_length() <= 64):
-            raise PickleError(f"it uses a {type(key).__name__} as a key")
+            raise PickleLimitError(f"it uses a {type(key).__name__} as a key")
     return key
 
 
 def _counted(load: Load) -> Load:
     def counted(self: GuardedUnpickler) -> None:
-        self.parts += 1
-        if self.parts > MAX_PARTS:
-            raise PickleError("it has too many parts")
+        self.count(1)
         load(self)
 
     return counted

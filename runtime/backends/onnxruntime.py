@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import onnxruntime as ort
 
+from emonet_deploy.emonet_ref.storage.paths import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
-from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
+from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["OnnxSession", "open_session"]
@@ -37,17 +38,11 @@ class OnnxSession(DataParallelSession[ort.InferenceSession]):
         threads: int | None = None,
     ) -> None:
         """Load a model; see ``load_session`` for the arguments and what is raised."""
-        path = Path(path)
-        if not path.is_file():
-            raise ArtifactError(f"no ONNX model at {path}", hint="`emonet export` makes one")
-        path = path.resolve()
+        info = read_info(path)
+        path = resolve(path)
         self._path, self._state = path, _state(path)
         self._open_model = partial(_open_model, path, _providers(device))
         session = self._open_model(threads)
-        metadata = session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise ArtifactError(f"{path} was not made by this toolkit", hint="use `emonet export`")
-        info = parse_info(metadata[METADATA_KEY], path)
         provider = session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
