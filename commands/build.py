@@ -1,5 +1,6 @@
 """``emonet build``: from an ONNX model to a TensorRT engine."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -53,6 +54,7 @@ def build(
     with phase_bar(f"building {model.name}") as progress:
         built = build_engine(model, out, cast("EngineKind", engine), options, progress)
     layers = report(built.layers, built.convolutions)
-    write_json(report_file, layers)
+    write_json(report_file, layers | {"traffic": asdict(built.traffic)})
     print(layers["summary"])
+    print(built.traffic)
     print(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")
