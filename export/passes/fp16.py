@@ -15,17 +15,17 @@ from emonet_deploy.errors import ExportError
 from emonet_deploy.export.graph.surgery import Graph, element_types
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 
-__all__ = ["convert_fp16", "half_nodes", "insert_casts"]
+__all__ = ["EXACT", "convert_fp16", "half_nodes", "insert_casts"]
 
-# The mask sums 68 heatmaps and multiplies 512 channels with the sum, and the two linear layers
+EXACT: Final = frozenset({"conv1"})
+"""Nodes that compute in float32: small errors decide near ties between classes, and the first
+layer's weights are the largest source of them (all pixels are positive, so that their rounding
+errors add up). It is 0.9% of the work."""
+
+# The mask sums 68 heatmaps and multiplies 256 channels with the sum, and the two linear layers
 # make the results: their rounding errors reach the outputs undamped, at no gain in speed.
-_FLOAT32: Final = {"ReduceSum", "Mul", "Gemm"}
-
-# Small errors decide near ties between classes. The first layer's weights are the largest single
-# source (all pixels are positive, so that their rounding errors add up), the residual sums, which
-# every block rounds again, the next: 0.9% of the work, and some memory traffic.
-_EXACT_LAYER: Final = "conv1"
-_EXACT_SUMS: Final = "Add"
+_FLOAT32: Final = {"ReduceSum", "Gemm"}
+_PRODUCT: Final = "Mul"  # of two tensors; one with a constant is a scale
 
 # Where half begins: the layers that cost time. Everything they feed follows.
 _HALF: Final = {"Conv", "QuantizeLinear", "DequantizeLinear"}
@@ -33,7 +33,7 @@ _HALF: Final = {"Conv", "QuantizeLinear", "DequantizeLinear"}
 _FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
-def convert_fp16(model: onnx.ModelProto, exact_sums: bool = True) -> None:
+def convert_fp16(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> None:
     """Compute in float16 where that is exact enough; inputs and outputs stay as they are.
 
     Convolutions and what they feed compute in half; the landmark mask and the linear layers in
@@ -42,30 +42,31 @@ def convert_fp16(model: onnx.ModelProto, exact_sums: bool = True) -> None:
 
     Args:
         model: float32, with the ``tensor`` interface; changed in place.
-        exact_sums: keep the first convolution and the residual sums in float32 as well. Beside
-            int8, whose errors are a hundred times larger, that brings nothing.
+        exact: names of nodes that stay in float32 as well.
 
     Raises:
         ExportError: a weight lies outside half's range.
     """
     normalize_batchnorm(model)
-    insert_casts(model, half_nodes(model, exact_sums))
+    insert_casts(model, half_nodes(model, exact))
 
 
-def half_nodes(model: onnx.ModelProto, exact_sums: bool = True) -> set[str]:
+def half_nodes(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> set[str]:
     """Return the names of the nodes that compute in half; nothing is changed.
 
     Args:
         model: EmoNet, with Q/DQ nodes or without.
-        exact_sums: as in ``convert_fp16``.
+        exact: as in ``convert_fp16``.
     """
     types = element_types(model)
+    constants = {tensor.name for tensor in model.graph.initializer}
     chosen: set[str] = set()
     half: set[str] = set()  # tensors
     for node in model.graph.node:
-        if exact_sums and (node.name == _EXACT_LAYER or node.op_type == _EXACT_SUMS):
+        product = node.op_type == _PRODUCT and constants.isdisjoint(node.input)
+        if node.name in exact or product or node.op_type in _FLOAT32:
             continue
-        fed = node.op_type not in _FLOAT32 and not half.isdisjoint(node.input)
+        fed = not half.isdisjoint(node.input)
         if fed or node.op_type in _HALF:
             chosen.add(node.name)
             half.update(name for name in node.output if types[name] in _FLOATS)

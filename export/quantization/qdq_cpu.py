@@ -12,7 +12,7 @@ import onnx
 from onnx import NodeProto
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.quantization.qdq import make_node, weight_node
+from emonet_deploy.export.quantization.qdq import make_node
 from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 
 __all__ = ["convolutions_in_int8", "insert_uint8", "stored_tensors"]
@@ -83,7 +83,7 @@ def insert_uint8(
             if source not in stored and source not in read:
                 nodes += _pair(graph, source, layer.input)
                 read.add(source)
-            weight, bias = weight_node(graph, node, layer), _bias(graph, node, layer)
+            weight, bias = _weight_node(graph, node, layer), _bias(graph, node, layer)
             del node.input[:]
             node.input.extend([f"{source}.dequantized", weight.output[0], bias.output[0]])
             nodes += [weight, bias]
@@ -108,6 +108,18 @@ def _pair(graph: Graph, name: str, qparams: QuantParams) -> list[NodeProto]:
         make_node("QuantizeLinear", [name, scale, zero], codes),
         make_node("DequantizeLinear", [codes, scale, zero], f"{name}.dequantized"),
     ]
+
+
+def _weight_node(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+    """Put a layer's integers into the graph; return the node that makes weights of them."""
+    name = f"{node.name}.weight"
+    zeros = np.zeros(len(layer.weight), np.int8)
+    inputs = [
+        graph.set_constant(f"{name}.int8", layer.weight),
+        graph.set_constant(f"{name}.scales", layer.weight_scales),
+        graph.set_constant(f"{name}.zeros", zeros),
+    ]
+    return make_node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
 
 
 def _bias(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:

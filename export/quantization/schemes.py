@@ -13,6 +13,7 @@ from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution, concat_channels_last
+from emonet_deploy.export.passes.pool_to_max import pool_to_max
 from emonet_deploy.export.passes.winograd import apply_winograd
 from emonet_deploy.export.quantization.channel_ranges import (
     equalize_channel_ranges,
@@ -88,7 +89,8 @@ class _TensorRTScheme:
 
     def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> None:
         insert_qdq(model, layers)
-        convert_fp16(model, exact_sums=False)
+        pool_to_max(model)
+        convert_fp16(model, exact=())  # beside errors of int8, those of half are nothing
 
 
 class _OnnxRuntimeScheme:

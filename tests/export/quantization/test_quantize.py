@@ -18,16 +18,14 @@ from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin import standin_path
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
-from emonet_deploy.errors import InputError
+from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.onnx import export_onnx, save_model
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.embed_processing import embed_processing
-from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
 from emonet_deploy.export.quantization.calibrate import Calibration, calibration_crops
-from emonet_deploy.export.quantization.qdq import insert_qdq
 from emonet_deploy.export.quantization.qdq_cpu import (
     convolutions_in_int8,
     insert_uint8,
@@ -35,6 +33,8 @@ from emonet_deploy.export.quantization.qdq_cpu import (
 )
 from emonet_deploy.export.quantization.qparams import QuantParams
 from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.export.quantization.schemes import SCHEMES
+from emonet_deploy.export.tensorrt.builder import build_plan
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.registry import load_session
@@ -45,14 +45,14 @@ def crude(onnx8):
     """EmoNet in int8 with scales that are made up: the right graph, whatever it computes."""
     model = onnx.load(onnx8)
     normalize_batchnorm(model)
+    merge_pointwise(model)
     graph = Graph(model)
     layers = {}
     for node in graph.nodes:
         if node.op_type == "Conv" and node.name != "conv1":
             steps = QuantParams(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
             layers[node.name] = nearest(graph.constant(node.input[1]), steps)
-    insert_qdq(model, layers)
-    convert_fp16(model, exact_sums=False)
+    SCHEMES["gpu"](model, None).write(model, layers, {})
     return model
 
 
@@ -84,6 +84,24 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     runs_in = dict(engine.convolutions)
     assert runs_in.pop("conv1") == "half"
     assert set(runs_in.values()) == {"int8"}
+    # None writes float32, as all did with a scale for each output channel: 307 MB, 253 kernels.
+    written = {kind for kind in engine.traffic.convolutions if kind.startswith("int8")}
+    assert written == {"int8 -> half"}
+    assert engine.traffic.megabytes <= 220
+    assert engine.traffic.kernels <= 230
+
+
+def test_an_engine_with_fewer_int8_convolutions_than_its_model_is_refused(onnx8, tmp_path):
+    """TensorRT-RTX makes one after a build in the same process that failed."""
+    rtx = pytest.importorskip("tensorrt_rtx")
+    info = replace(read_info(onnx8), precision="int8")
+    path = save_model(crude(onnx8), tmp_path / "emonet_8.int8.onnx", info)
+    with pytest.raises(ExportError):
+        build_plan(rtx, "trt-rtx", path.read_bytes(), BuildOptions(sm=(75,)))
+    with pytest.raises(ExportError, match=r"runs \d+ of the model's \d+ int8 convolutions in half"):
+        build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    assert not list(tmp_path.glob("*.plan"))
+    build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
 
 
 def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_path):
