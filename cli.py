@@ -92,6 +92,7 @@ _EPILOG = "Exit codes: " + ", ".join(
 )
 
 app = typer.Typer(
+    name="emonet",
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -107,8 +108,9 @@ for subcommand in (checkpoint.fetch, checkpoint.verify, checkpoint.standin):
     checkpoint_app.command()(grouped(subcommand))
 app.add_typer(checkpoint_app, name="checkpoint")
 
-dataset_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
+dataset_app = typer.Typer(no_args_is_help=True, help="Make and convert data sets.")
 dataset_app.command()(grouped(dataset.make))
+dataset_app.command()(grouped(dataset.convert))
 app.add_typer(dataset_app, name="dataset")
 
 

@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-__all__ = ["Peer", "Split"]
+__all__ = ["DatasetFormat", "Peer", "Split"]
 
+DatasetFormat = Literal["table", "affectnet", "affectnet-arrays", "afew-va", "aff-wild2"]
 Peer = Literal["torch.compile", "openvino", "mnn", "ncnn"]
 Split = Literal["test", "val"]

@@ -1,14 +1,15 @@
-"""``emonet dataset``: make data sets."""
+"""``emonet dataset``: make data sets, and convert those people have."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from emonet_deploy.benchmarks.choices import DatasetFormat, Split
 from emonet_deploy.commands.console import progress_bar, say, show
 from emonet_deploy.commands.options import CheckpointName, Device, NClass, Threads
 
-__all__ = ["make"]
+__all__ = ["convert", "make"]
 
 
 def make(
@@ -32,3 +33,27 @@ def make(
     ):
         make_procedural(folder, reference, n, seed, progress)
     show(folder, f"{n} samples")
+
+
+def convert(
+    source: Path,
+    table: Annotated[Path, typer.Argument(help="CSV file, in the pictures' folder or above it.")],
+    form: Annotated[
+        DatasetFormat | None,
+        typer.Option("--format", help="Layout of the data; by default told by what lies there."),
+    ] = None,
+    split: Annotated[Split, typer.Option(help="Of AffectNet.")] = "test",
+    cleaned: Annotated[
+        bool, typer.Option("--cleaned", help="Keep what passes the paper's cleaning of AffectNet.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the table if it exists.")] = False,
+) -> None:
+    """Write a data set of any known layout as the toolkit's table; see docs/datasets.md."""
+    from emonet_deploy.benchmarks.datasets.convert import write_table
+    from emonet_deploy.benchmarks.datasets.load import read_dataset
+
+    dataset = read_dataset(source, 8, split, form)
+    for reason, count in dataset.left_out.items():
+        say(f"left out: {count} {reason}")
+    written = write_table(dataset, table, cleaned=cleaned, force=force)
+    show(table, f"{written} samples")

@@ -1,11 +1,10 @@
 """Checkpoints: the authors' own, fetched and told by their hash, and any other, loaded strictly."""
 
+import functools
 import hashlib
 import logging
 import os
-import re
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,25 +13,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emonet_deploy.emonet_ref.checkpoint_file import read_checkpoint_file, unreadable
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.emonet_ref.storage.cache import cache_dir
+from emonet_deploy.emonet_ref.stamp import stamped_identity
+from emonet_deploy.emonet_ref.state_dict import LAST_WEIGHT, find_weights
+from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.download import Progress, download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.paths import is_file, open_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["LICENCE", "fetch_checkpoint", "identify_checkpoint", "load_checkpoint"]
 
 _LOGGER = logging.getLogger(__name__)
 
-WEIGHTS_URL: Final = "https://raw.githubusercontent.com/face-analysis/emonet/49eef30/pretrained"
+WEIGHTS_URL: Final = (
+    "https://raw.githubusercontent.com/face-analysis/emonet/"
+    "49eef301513686d6cfd8304682d3ba7216baf398/pretrained"
+)
 """Folder of the authors' checkpoints, at the commit whose hashes are pinned here."""
 
 GIT_BLOB_SHA1: Final = {
     5: "61358cb3ea0fe410c01ee4ffff5ed1b49713af98",
     8: "6833bfdcf8fc761deb7630256a750cf1f7c850c1",
 }
-"""Hash of the authors' checkpoints by number of classes, as git computes it."""
+"""Hash of the authors' checkpoints by number of classes, as git computes it.
+
+It covers the length as well. Forging a file for it takes a second preimage of SHA-1, which nobody
+is near to. Whoever has the originals may add their SHA-256; they were not at hand here.
+"""
+
+MAX_DOWNLOAD: Final = 128 << 20
+"""Bytes; the originals have some 58 million, all of them float32 weights."""
 
 LICENCE: Final = (
     "The EmoNet weights are the work of Toisoul, Kossaifi, Bulat, Tzimiropoulos and Pantic, under "
@@ -40,19 +53,19 @@ LICENCE: Final = (
     "commercial use, no sharing of changed versions. The toolkit's own licence does not cover them."
 )
 
-NCLASS_KEY: Final = "emo_fc_2.3.weight"
 COUNTER: Final = "num_batches_tracked"
-ZIP_MAGIC: Final = b"PK\x03\x04"
-LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First bytes of a file that torch.save wrote before version 1.6 or with its old format."""
+MAX_LISTED: Final = 5
+MAX_NAME: Final = 80
+"""How many superfluous entries are named, and with how many characters."""
 
 
 def load_checkpoint(path: str | os.PathLike[str], nclass: int | None = None) -> EmoNet:
     """Load an EmoNet whose number of classes is read from the weights.
 
-    The file is a state dict written by ``torch.save``, plain or under the key ``state_dict``; keys
-    may start with ``module.``. Only tensors, containers and numbers are read: code in a file is
-    never run. Extra keys are left out with one warning; weights of other floating-point types
+    The file is a state dict, plain or somewhere in a mapping, whose names may all start with those
+    of the objects the network was part of (``module.``, ``_orig_mod.``, ``model.`` ...), written by
+    ``torch.save`` or as safetensors. Only tensors, containers and numbers are read: code in a file
+    is never run. Extra keys are left out with one warning; weights of other floating-point types
     become float32.
 
     Args:
@@ -63,17 +76,22 @@ def load_checkpoint(path: str | os.PathLike[str], nclass: int | None = None) -> 
         The model on the CPU, in eval mode.
 
     Raises:
-        CheckpointError: the file cannot be read, is no checkpoint, holds code, is damaged, lacks a
-            weight, or holds one of another shape or type or that is not finite.
+        CheckpointError: the file cannot be read, is no checkpoint, holds code, is damaged, holds
+            several sets of weights, lacks a weight, or holds one of another shape or type or that
+            is not finite.
+        MissingDependencyError: it is of the safetensors format, and the package is not installed.
     """
     path = Path(path)
-    weights = _state_dict(_read(path), path)
+    weights = find_weights(read_checkpoint_file(path), path, _names())
     model = _empty_model(weights, nclass, path)
     expected = model.state_dict()
     extra = [key for key in weights if key not in expected]
     if extra:
+        listed = [key if len(key) <= MAX_NAME else f"{key[:MAX_NAME]}..." for key in extra]
+        more = f" and {len(extra) - MAX_LISTED} more" if len(extra) > MAX_LISTED else ""
         warnings.warn(
-            f"{path}: left out {len(extra)} entries that EmoNet does not have: {', '.join(extra)}",
+            f"{path}: left out {len(extra)} entries that EmoNet does not have: "
+            f"{', '.join(listed[:MAX_LISTED])}{more}",
             stacklevel=2,
         )
     chosen = {
@@ -114,7 +132,7 @@ def fetch_checkpoint(
     def is_original(file: Path) -> bool:
         return _git_blob_sha1(file) == GIT_BLOB_SHA1[nclass]
 
-    if path.is_file() and is_original(path):
+    if is_file(path) and is_original(path):
         _LOGGER.info("weights from the cache: %s", path)
         return path
     if notify is not None:
@@ -124,8 +142,10 @@ def fetch_checkpoint(
         f"{base.rstrip('/')}/{path.name}",
         path,
         is_original,
+        max_bytes=MAX_DOWNLOAD,
         progress=progress,
         error=CheckpointError,
+        advice=CACHE_ADVICE,
         hint=f"check the network, put your own copy at {path}, name a mirror in EMONET_WEIGHTS_URL,"
         " or use the stand-in (--checkpoint standin) or another file (--checkpoint PATH)",
     )
@@ -133,109 +153,46 @@ def fetch_checkpoint(
 
 
 def identify_checkpoint(path: str | os.PathLike[str]) -> str:
-    """Return ``original`` for a checkpoint of the authors, else ``sha256:`` and 64 digits.
+    """Return what a checkpoint is: ``original``, ``standin`` or the SHA-256 of its file.
+
+    The authors' are told by their hash; stand-ins (``standin``, ``standin:SEED`` ...) by what they
+    say of themselves, as long as their weights are those it was said of.
+
+    Returns:
+        ``original``, the stand-in's name, or ``sha256:`` and 64 digits.
 
     Raises:
         CheckpointError: the file cannot be read.
     """
+    path = Path(path)
     try:
-        if _git_blob_sha1(Path(path)) in GIT_BLOB_SHA1.values():
+        if _git_blob_sha1(path) in GIT_BLOB_SHA1.values():
             return "original"
-        return f"sha256:{sha256_file(path)}"
+        return stamped_identity(path) or f"sha256:{sha256_file(path)}"
     except OSError as error:
-        raise _unreadable(Path(path), error) from error
+        raise unreadable(path, error) from error
 
 
 def _git_blob_sha1(path: Path) -> str:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         header = b"blob %d\0" % os.fstat(file.fileno()).st_size
         return hashlib.file_digest(
             file, lambda: hashlib.sha1(header, usedforsecurity=False)
         ).hexdigest()
 
 
-def _unreadable(path: Path, error: OSError) -> CheckpointError:
-    if isinstance(error, FileNotFoundError):
-        return CheckpointError(f"no such file: {path}; check the name of the checkpoint")
-    if isinstance(error, IsADirectoryError):
-        return CheckpointError(f"{path} is a folder; name the checkpoint file in it")
-    return CheckpointError(f"cannot read {path}: {error.strerror or error}; check its permissions")
-
-
-def _read(path: Path) -> object:
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what counts is whether it loads
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a parser of pickles may raise anything on bytes that are none
-        raise CheckpointError(f"{path} {_diagnosis(path, head, str(error))}") from error
-
-
-def _diagnosis(path: Path, head: bytes, message: str) -> str:
-    """Say what is wrong with a file that torch cannot load, and what to do."""
-    if not head:
-        return "is empty; copy or download the checkpoint again"
-    code = re.search(r"GLOBAL ([\w.]+)", message)
-    if code:
-        return (
-            f"holds code ({code[1]}) and was not opened; ask its maker for the plain weights: "
-            "torch.save(model.state_dict(), ...)"
-        )
-    if head.startswith(LEGACY_MAGIC) or (
-        head.startswith(ZIP_MAGIC) and not zipfile.is_zipfile(path)
-    ):
-        return "is truncated or damaged; copy or download it again"
-    return f"is not a checkpoint: {_kind(path, head)}; name a file that torch.save wrote"
-
-
-def _kind(path: Path, head: bytes) -> str:
-    text = head.lstrip().lower()
-    if path.suffix.lower() == ".onnx" or re.match(rb"\x08[\x01-\x20][\x12\x3a]", head):
-        return "it is an ONNX model"
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
-        return "it is an image"
-    if text.startswith((b"<!doctype html", b"<html")):
-        return "it is an HTML page"
-    if text.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file it stands for"
-    if head.startswith(ZIP_MAGIC):
-        return "it is a zip archive of something else, or damaged"
-    if head.startswith(b"\x80"):
-        return "it is a pickle of something else, and opening those may run code"
-    return "its content is of another kind"
-
-
-def _state_dict(content: object, path: Path) -> dict[str, Any]:
-    """Return the weights by their names in ``EmoNet``, not yet checked."""
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"{path} is not a checkpoint: it holds a {type(content).__name__}, not a state dict;"
-            " save model.state_dict()"
-        )
-    weights = {str(key).removeprefix("module."): value for key, value in content.items()}
-    if len(weights) < len(content):
-        raise CheckpointError(
-            f"{path} holds weights both with and without 'module.' before their names;"
-            " keep one set of them"
-        )
-    return weights
+@functools.cache
+def _names() -> frozenset[str]:
+    with torch.device("meta"):  # the names are wanted, not the weights
+        return frozenset(EmoNet(8).state_dict())
 
 
 def _empty_model(weights: Mapping[str, Any], nclass: int | None, path: Path) -> EmoNet:
-    last = weights.get(NCLASS_KEY)
-    if last is None:
-        raise _missing(NCLASS_KEY, path)
+    last = weights[LAST_WEIGHT]
     found = last.shape[0] - 2 if isinstance(last, Tensor) and last.ndim else None
     if found not in CLASS_NAMES:
         raise CheckpointError(
-            f"{path} is of no EmoNet: '{NCLASS_KEY}' is {_form(last)}, not 7 x 128 or 10 x 128;"
+            f"{path} is of no EmoNet: '{LAST_WEIGHT}' is {_form(last)}, not 7 x 128 or 10 x 128;"
             f" name a checkpoint of {_either()} classes"
         )
     if nclass is not None and nclass != found:

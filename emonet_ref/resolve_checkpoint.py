@@ -1,11 +1,13 @@
 """From what a user calls a checkpoint to a file and its identity."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emonet_deploy.emonet_ref.checkpoint import fetch_checkpoint, identify_checkpoint
 from emonet_deploy.emonet_ref.standin import standin_path
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.errors import CheckpointError, InputError
 
 __all__ = ["Checkpoint", "find_checkpoint"]
@@ -47,13 +49,16 @@ def find_checkpoint(
         return Checkpoint(fetch_checkpoint(nclass, notify=notify), "original")
     kind, _, seed = name.partition(":")
     if kind == "standin":
-        if seed and not seed.isdecimal():
-            raise InputError(f"the stand-in's seed must be a whole number, not {seed!r}")
+        if seed and not re.fullmatch("[0-9]{1,18}", seed):
+            raise InputError(
+                "the stand-in's seed must be a whole number of at most 18 digits, not "
+                f"{seed[:40]!r}"
+            )
         number = int(seed or 0)
         identity = f"standin:{number}" if number else "standin"
         return Checkpoint(standin_path(nclass, number), identity)
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         raise CheckpointError(
             f"no checkpoint at {path}",
             hint="name a file, `original`, or `standin` for untrained weights",

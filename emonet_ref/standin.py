@@ -17,17 +17,21 @@ Recipe, revision ``REVISION``:
 """
 
 import hashlib
+import io
 import logging
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.stamp import stamped, stamped_identity
+from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
+from emonet_deploy.emonet_ref.storage.files import atomic_write, require_writable
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_faces
 from emonet_deploy.errors import CheckpointError
 
@@ -69,18 +73,32 @@ def make_standin(nclass: int = 8, seed: int = 0) -> EmoNet:
 def standin_path(nclass: int = 8, seed: int = 0) -> Path:
     """Return the cached stand-in's checkpoint, a plain state dict; make it when it is absent.
 
+    A file that does not say that it is this stand-in, as it is damaged or of an older version, is
+    made anew. A second process that wants the same file waits for the first.
+
     Raises:
-        CheckpointError: the cache folder cannot be written.
+        CheckpointError: the cache folder cannot be written; told before the stand-in is made.
         ValueError: ``nclass`` is neither 5 nor 8.
     """
     path = cache_dir() / f"standin_{nclass}_seed{seed}_r{REVISION}.pth"
-    if path.is_file():
+    identity = f"standin:{seed}" if seed else "standin"
+
+    def is_ready() -> bool:
+        return is_file(path) and stamped_identity(path) == identity
+
+    if is_ready():
         _LOGGER.info("stand-in from the cache: %s", path)
-    else:
-        _LOGGER.info("making the stand-in, once, as %s", path)
-        state = make_standin(nclass, seed).state_dict()
-        with atomic_write(path, CheckpointError) as temporary:
-            torch.save(dict(state), temporary)
+        return path
+    require_writable(path, CheckpointError, CACHE_ADVICE)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if not is_ready():
+            _LOGGER.info("making the stand-in, once, as %s", path)
+            state = stamped(make_standin(nclass, seed).state_dict(), identity)
+            # In memory first: PyTorch's writer reports a full disk as a failed assertion.
+            content = io.BytesIO()
+            torch.save(state, content)
+            with atomic_write(path, CheckpointError, CACHE_ADVICE) as temporary:
+                temporary.write_bytes(content.getbuffer())
     return path
 
 

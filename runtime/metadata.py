@@ -6,8 +6,9 @@ An ONNX model carries its record in ``metadata_props``; an engine has it beside 
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final, get_args
 
 from emonet_deploy import __version__
@@ -20,8 +21,11 @@ from emonet_deploy.emonet_ref.constants import (
     NUM_LANDMARKS,
     TENSOR_OUTPUTS,
 )
+from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.storage.paths import is_file, read_text, why
 from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.onnx_scan import scan_onnx
 from emonet_deploy.runtime.types import Interface, Precision, Target
 
 __all__ = [
@@ -39,6 +43,12 @@ __all__ = [
 
 METADATA_KEY: Final = "emonet_deploy"
 """The key in an ONNX file's ``metadata_props`` under which the record lies, as JSON."""
+
+_MAX_RECORD: Final = 4 << 20
+_MAX_BATCH: Final = 1 << 16
+_IDENTITY: Final = r"original|standin(:[a-z0-9.-]{1,32}){0,4}|sha256:[0-9a-f]{64}"
+_SHA256: Final = r"[0-9a-f]{64}"
+_COMPUTE_CAPABILITY: Final = r"[0-9]{1,3}\.[0-9]{1,3}"
 
 
 @dataclass(frozen=True)
@@ -143,13 +153,13 @@ def sidecar_path(engine: str | os.PathLike[str]) -> Path:
 
 
 def parse_info(text: str, source: str | os.PathLike[str]) -> ModelInfo:
-    """Return the record written as JSON in ``text``.
+    """Return the record written as JSON in ``text``, checked against the contract.
 
     Raises:
         ArtifactError: the text is not such a record; ``source`` names its file in the message.
     """
     try:
-        raw: dict[str, Any] = json.loads(text)
+        raw = parse_json(text)
         engine = raw.pop("engine", None)
         if engine is not None:
             engine["compute_capability"] = tuple(engine["compute_capability"])
@@ -157,40 +167,38 @@ def parse_info(text: str, source: str | os.PathLike[str]) -> ModelInfo:
         for key in ("inputs", "outputs"):
             raw[key] = tuple(TensorInfo(t["name"], t["dtype"], tuple(t["shape"])) for t in raw[key])
         info = ModelInfo(**raw, engine=engine)
-        known = (
-            info.nclass in CLASS_NAMES
-            and info.precision in get_args(Precision)
-            and info.target in get_args(Target)
-            and info.interface in get_args(Interface)
-        )
+        whole = _is_whole(info) and (engine is None or _is_whole_engine(engine))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _damaged(source) from error
-    if not known:
+    if not whole:
         raise _damaged(source)
     return info
 
 
 def read_info(path: str | os.PathLike[str]) -> ModelInfo:
-    """Read the record of an ONNX model or an engine.
+    """Read the record of an ONNX model or an engine; weights are not read.
 
     Raises:
         ArtifactError: no such file, not an artifact of this toolkit, or a damaged record.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ArtifactError(f"no artifact at {path}", hint="`emonet export` makes one")
     if path.suffix.lower() == ".onnx":
         return _info_of_onnx(path)
+    if not is_file(path):
+        raise ArtifactError(f"no artifact at {path}", hint="`emonet export` makes one")
     sidecar = sidecar_path(path)
     try:
-        text = sidecar.read_text(encoding="utf-8")
+        text = read_text(sidecar, _MAX_RECORD)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{path} has no record {sidecar.name} beside it; keep the two together, "
             "or make it again with `emonet build`"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(sidecar) from error
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot read {sidecar}, the record of {path.name}: {why(error)}",
+            hint="make it again with `emonet build`",
+        ) from error
     return parse_info(text, sidecar)
 
 
@@ -214,18 +222,66 @@ def write_info(path: str | os.PathLike[str], info: ModelInfo) -> None:
 
 
 def _info_of_onnx(path: Path) -> ModelInfo:
-    for prop in _load_onnx(path).metadata_props:
-        if prop.key == METADATA_KEY:
-            return parse_info(prop.value, path)
-    raise ArtifactError(
-        f"{path} was not made by this toolkit", hint="make one with `emonet export`"
+    found = scan_onnx(path)
+    record = found.metadata.get(METADATA_KEY)
+    if record is None:
+        raise ArtifactError(
+            f"{path} was not made by this toolkit", hint="make one with `emonet export`"
+        )
+    if found.external:
+        raise ArtifactError(
+            f"{path} keeps weights in other files, which no model of this toolkit does",
+            hint="make it again with `emonet export`",
+        )
+    if len(record) > _MAX_RECORD:
+        raise _damaged(path)
+    return parse_info(record, path)
+
+
+def _is_whole(info: ModelInfo) -> bool:
+    """Tell whether a record has the types its fields are declared with, and fits the contract."""
+    return (
+        type(info.nclass) is int
+        and info.nclass in CLASS_NAMES
+        and info.precision in get_args(Precision)
+        and info.target in get_args(Target)
+        and info.interface in get_args(Interface)
+        and (info.inputs, info.outputs) == tensors_of(info.nclass, info.interface)
+        and _fits(_IDENTITY, info.checkpoint)
+        and all(x is None or _fits(_SHA256, x) for x in (info.sha256, info.parent_sha256))
+        and isinstance(info.calibration, dict | None)
+        and isinstance(info.tools, dict)
+        and all(isinstance(version, str) for version in info.tools.values())
+        and isinstance(info.toolkit, str)
     )
+
+
+def _is_whole_engine(engine: EngineInfo) -> bool:
+    batches = (engine.min_batch, engine.opt_batch, engine.max_batch)
+    model = engine.options.get("onnx", "") if isinstance(engine.options, dict) else None
+    return (
+        isinstance(engine.package, str)
+        and isinstance(engine.version, str)
+        and isinstance(engine.gpu, str | None)
+        and isinstance(engine.driver, str | None)
+        and all(_fits(_COMPUTE_CAPABILITY, x) for x in engine.compute_capability)
+        and all(type(n) is int for n in batches)
+        and 1 <= engine.min_batch <= engine.opt_batch <= engine.max_batch <= _MAX_BATCH
+        and isinstance(model, str)
+        and not PurePath(model).is_absolute()
+    )
+
+
+def _fits(pattern: str, text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch(pattern, text) is not None
 
 
 def _load_onnx(path: Path) -> Any:  # noqa: ANN401 - onnx.ModelProto, imported only when needed
     import onnx
     from google.protobuf.message import DecodeError
 
+    if scan_onnx(path).external:
+        raise ArtifactError(f"{path} keeps weights in other files", hint="save it as one file")
     try:
         return onnx.load(path)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:

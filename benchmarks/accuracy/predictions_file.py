@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +18,19 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.benchmarks.datasets.base import Dataset
+from emonet_deploy.benchmarks.datasets.base import Dataset, shown
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.optional_packages import needs
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
+from emonet_deploy.emonet_ref.storage.files import atomic_write, exclusive, require_writable
+from emonet_deploy.emonet_ref.storage.paths import exists, read_bytes, read_text, why
 from emonet_deploy.errors import InputError
 
 __all__ = ["COLUMNS", "PredictionFile"]
+
+_MAX_SETTINGS: Final = 1 << 20
+_MAX_ROWS: Final = 1 << 30
+_LISTED: Final = 5
 
 COLUMNS: Final = (
     "sample",
@@ -72,12 +79,21 @@ class PredictionFile:
                 import pyarrow.parquet  # noqa: F401 - asked for before the long run, not after it
         self._rows = Path(f"{self.path}.partial.csv") if self._parquet else self.path
         self._sidecar = Path(f"{self.path}.json")
-        try:
+        require_writable(self._rows)
+        with exclusive(self._rows):
             self.numbers, self.values = self._resume()
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}") from error
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(exclusive(self._rows))
+            self._begin()
+            self._held = stack.pop_all()
+        return self
+
+    def _begin(self) -> None:
+        # Once more: another process may have gone on since.
+        self.numbers, self.values = self._resume()
         text = json.dumps(self._settings, indent=2) + "\n"
         with atomic_write(self._sidecar) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -85,8 +101,10 @@ class PredictionFile:
             # Written anew: the end of the old file may be half a row.
             rows = self._lines(self.numbers.tolist(), self.values, header=True)
             temporary.write_text(rows, encoding="utf-8", errors=_BYTES, newline="")
-        self._file = self._rows.open("a", encoding="utf-8", errors=_BYTES, newline="")
-        return self
+        try:
+            self._file = self._rows.open("a", encoding="utf-8", errors=_BYTES, newline="")
+        except OSError as error:
+            raise InputError(f"cannot write {self._rows}: {why(error)}") from error
 
     def __exit__(
         self,
@@ -94,9 +112,13 @@ class PredictionFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
-        if kind is None and self._parquet:
-            self._write_parquet()
+        with self._held:
+            try:
+                self._file.close()
+            except OSError as failure:
+                raise self._full(failure) from failure
+            if kind is None and self._parquet:
+                self._write_parquet()
 
     def append(self, numbers: Sequence[int], values: NDArray[np.float64]) -> None:
         """Add rows: sample numbers, and class, valence and arousal of each, N x 3."""
@@ -104,10 +126,13 @@ class PredictionFile:
             self._file.write(self._lines(numbers, values))
             self._file.flush()
         except OSError as error:
-            raise InputError(
-                f"cannot write {self._rows}: {error.strerror}; free some space and run again, "
-                "nothing is lost"
-            ) from error
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> InputError:
+        return InputError(
+            f"cannot write {self._rows}: {why(error)}; free some space and run again, nothing is"
+            " lost"
+        )
 
     def _lines(
         self, numbers: Sequence[int], values: NDArray[np.float64], header: bool = False
@@ -125,7 +150,7 @@ class PredictionFile:
         return text.getvalue()
 
     def _resume(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        found = [path for path in (self._rows, self.path) if path.exists()]
+        found = [path for path in (self._rows, self.path) if exists(path)]
         if not found:
             return np.empty(0, np.int64), np.empty((0, 3))
         self._check_settings()
@@ -138,25 +163,36 @@ class PredictionFile:
                     np.array(columns[name], np.float64)
                     for name in ("expression", "valence", "arousal")
                 ]
+            ).reshape(-1, 3)
+            fitting = len(np.unique(numbers)) == len(numbers) and self._fit(
+                numbers, columns["path"], values
             )
-            samples = self._dataset.samples
-            fitting = (
-                len(np.unique(numbers)) == len(numbers)
-                and bool(np.isfinite(values).all())
-                and all(
-                    0 <= number < len(samples) and samples[number].path == path
-                    for number, path in zip(numbers.tolist(), columns["path"], strict=True)
-                )
-            )
-        except (KeyError, ValueError, csv.Error) as error:
+        except OSError as error:
+            raise InputError(f"cannot read {found[0]}: {why(error)}") from error
+        except (KeyError, ValueError, TypeError, OverflowError, csv.Error) as error:
             raise self._damaged() from error
         if not fitting:
             raise self._damaged()
-        return numbers, values.reshape(-1, 3)
+        return numbers, values
+
+    def _fit(
+        self, numbers: NDArray[np.int64], paths: Sequence[str], values: NDArray[np.float64]
+    ) -> bool:
+        """Tell whether rows are of the data set's samples and could be a model's."""
+        samples = self._dataset.samples
+        known = all(
+            0 <= number < len(samples) and samples[number].path == path
+            for number, path in zip(numbers.tolist(), paths, strict=True)
+        )
+        expressions, emotions = values[:, 0], values[:, 1:]
+        classes = np.isin(expressions, np.arange(self._dataset.nclass))
+        return known and bool(classes.all()) and bool((np.abs(emotions) <= 1).all())
 
     def _check_settings(self) -> None:
         try:
-            before = json.loads(self._sidecar.read_text(encoding="utf-8"))
+            before = parse_json(read_text(self._sidecar, _MAX_SETTINGS))
+            if not isinstance(before, dict):
+                raise ValueError("it is no set of settings")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{self.path} exists without the record {self._sidecar.name} that lets a run go "
@@ -165,9 +201,10 @@ class PredictionFile:
         keys = sorted(before.keys() | self._settings.keys())
         changed = [key for key in keys if before.get(key) != self._settings.get(key)]
         if changed:
+            names = [key if key.isidentifier() else shown(key) for key in changed]
             raise InputError(
-                f"{self.path} holds predictions made with another {', '.join(changed)}; name "
-                "another file, or delete it to start anew"
+                f"{self.path} holds predictions made with another {', '.join(names[:_LISTED])}; "
+                "name another file, or delete it to start anew"
             )
 
     def _damaged(self) -> InputError:
@@ -192,7 +229,7 @@ class PredictionFile:
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
     # A run that was killed may have left half a row.
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    whole, _, _ = read_bytes(path, _MAX_ROWS).rpartition(b"\n")
     rows = list(csv.reader(io.StringIO(whole.decode("utf-8", _BYTES), newline=""), strict=True))
     if tuple(rows[:1]) != (list(COLUMNS),):
         raise ValueError
@@ -201,8 +238,12 @@ def _read_csv(path: Path) -> dict[str, list[Any]]:
 
 
 def _read_parquet(path: Path) -> dict[str, list[Any]]:
+    import pyarrow as pa
     from pyarrow import parquet
 
-    with path.open("rb") as file:
-        columns: dict[str, list[Any]] = parquet.read_table(file).to_pydict()
+    try:
+        table = parquet.read_table(pa.BufferReader(read_bytes(path, _MAX_ROWS)))
+        columns: dict[str, list[Any]] = table.to_pydict()
+    except pa.ArrowException as error:
+        raise ValueError(str(error)) from error
     return columns

@@ -186,7 +186,9 @@ def _load(dataset: Dataset, numbers: list[int], info: ModelInfo, flip: bool) -> 
             crops.append(crop_sample(dataset, sample))
             kept.append(number)
         except InputError as error:
-            missing.append(Missing(sample.path, str(error)))
+            reason = str(error)
+            named = reason if sample.path in reason else f"{sample.path}: {reason}"
+            missing.append(Missing(sample.path, named))
     if not crops:
         return _Batch(kept, np.empty(0, np.uint8), None, missing)
     images = prepare(info, np.stack(crops))

@@ -10,7 +10,6 @@ about emotions.
 import json
 import pickle
 import shutil
-import tempfile
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -24,6 +23,8 @@ from emonet_deploy.benchmarks.datasets.affectnet import is_consistent
 from emonet_deploy.benchmarks.datasets.base import CLASS_OF, Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Floats
 from emonet_deploy.emonet_ref.constants import PUBLISHED
+from emonet_deploy.emonet_ref.storage.files import atomic_folder, exclusive
+from emonet_deploy.emonet_ref.storage.paths import exists, is_file, why
 from emonet_deploy.emonet_ref.synthetic.faces import Face, make_faces
 from emonet_deploy.errors import DatasetError
 from emonet_deploy.runtime.backends.base import Session
@@ -46,6 +47,7 @@ def make_procedural(
     n: int,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    advice: str = "free some space or name another place",
 ) -> None:
     """Write ``n`` samples as ``test_fullpath.pkl`` and the folder ``test``; all or nothing.
 
@@ -55,6 +57,7 @@ def make_procedural(
         n: how many samples, at least 1.
         seed: of faces and labels.
         progress: told how many samples are ready, and of how many.
+        advice: what the user can do where the folder cannot be written.
 
     Raises:
         DatasetError: the folder holds something, cannot be written, or no labels can be found.
@@ -62,18 +65,20 @@ def make_procedural(
     final = Path(root)
     if n < 1:
         raise DatasetError(f"a data set has at least one sample, not {n}")
-    try:
-        if final.exists() and any(final.iterdir()):
+    if is_file(final) or not _is_free(final):
+        raise DatasetError(f"{final} is not empty; name a new folder")
+    with exclusive(final, DatasetError, advice):
+        if not _is_free(final):
             raise DatasetError(f"{final} is not empty; name a new folder")
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{final.name}.", dir=final.parent) as holder:
-            made = Path(holder, "made")
+        with atomic_folder(final, DatasetError, advice) as made:
             _fill(made, reference, n, seed, progress)
-            if final.exists():
-                final.rmdir()
-            made.rename(final)
+
+
+def _is_free(folder: Path) -> bool:
+    try:
+        return not exists(folder) or not any(folder.iterdir())
     except OSError as error:
-        raise DatasetError(f"cannot write {final}: {error.strerror or error}") from error
+        raise DatasetError(f"cannot read {folder}: {why(error)}") from error
 
 
 def _fill(

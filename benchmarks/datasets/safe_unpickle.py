@@ -2,29 +2,33 @@
 
 A pickle is a program that may call any function. This reader admits builtin containers, numbers,
 strings and NumPy arrays, whether NumPy 1 or 2 wrote them, and nothing else. Not even NumPy's own
-reconstruction functions are called: methods of this file stand in for them and build arrays from
-checked bytes, so no pickle reaches code that trusts its input. They are handed out as bound
-methods because a pickle could assign attributes to functions and classes, but not to those.
+reconstruction functions are called: functions of this file stand in for them and build arrays from
+checked bytes, so no pickle reaches code that trusts its input. What a name stands for is told from
+the name alone, and nothing but half-built arrays is ever changed.
 """
 
+import io
 import os
-import pickle
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from math import prod
-from typing import Any, SupportsIndex
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from emonet_deploy.emonet_ref.storage.guarded_pickle import (
+    GuardedUnpickler,
+    PickleError,
+    checked_key,
+)
+from emonet_deploy.emonet_ref.storage.paths import read_bytes, why
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["load_pickle"]
 
-_CONTAINERS = {
-    ("builtins", "set"): set,
-    ("builtins", "frozenset"): frozenset,
-    ("collections", "OrderedDict"): OrderedDict,
-}
+MAX_SIZE: Final = 256 << 20
+"""Bytes of a pickle; AffectNet's test set has five million."""
 
 
 def load_pickle(path: str | os.PathLike[str]) -> object:
@@ -37,13 +41,11 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
         DatasetError: no such file, a damaged pickle, or one that asks for anything but plain data.
     """
     try:
-        with open(path, "rb") as file:
-            # Python 2 wrote array contents as text; Latin-1 gives every byte back.
-            return _Unpickler(file, encoding="latin1").load()
-    except DatasetError as error:
+        return _Unpickler(io.BytesIO(read_bytes(path, MAX_SIZE))).load()
+    except (DatasetError, PickleError) as error:
         raise DatasetError(f"{path}: {error}") from error
     except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}; check --data") from error
+        raise DatasetError(f"cannot read {path}: {why(error)}; check --data") from error
     except Exception as error:  # a damaged pickle can raise anything
         raise DatasetError(
             f"{path} is no readable pickle ({type(error).__name__}); copy it anew"
@@ -58,12 +60,12 @@ class _Dtype:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def __setstate__(self, state: tuple[object, ...]) -> None:
+    def restore(self, state: tuple[object, ...]) -> None:
         # (version, byte order, subtype, field names, fields, item size, alignment, flags)
         if any(part is not None for part in state[2:5]):
             raise DatasetError("it holds a structured NumPy array; only plain numbers are read")
         if state[1] == ">":
-            self.name = f">{self.name}"
+            self.name = f">{self.name.lstrip('>')}"
 
     def array(self, raw: object) -> NDArray[Any]:
         """Return the bytes ``raw`` as a one-dimensional array."""
@@ -81,7 +83,7 @@ class _Array:
     def __init__(self, value: NDArray[Any]) -> None:
         self.value = value
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def restore(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, fortran, raw = state
         self.value = _shaped(dtype, raw, shape, "F" if fortran else "C")
 
@@ -96,53 +98,90 @@ def _shaped(dtype: _Dtype, raw: object, shape: tuple[int, ...], order: str) -> N
     return flat.reshape(shape, order="F" if order == "F" else "C")
 
 
-class _Unpickler(pickle.Unpickler):
+def _make_dtype(name: str, align: bool = False, copy: bool = False) -> _Dtype:
+    if np.dtype(str(name)).kind not in "biufSU":
+        raise DatasetError(f"it holds a NumPy array of type {name}; only numbers are read")
+    return _Dtype(str(name))
+
+
+def _make_array(*_: object) -> _Array:
+    return _Array(np.empty(0))
+
+
+def _from_buffer(raw: object, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    return _Array(_shaped(dtype, raw, shape, order))
+
+
+def _scalar(dtype: _Dtype, raw: object) -> object:
+    (value,) = dtype.array(raw)
+    return value.item()
+
+
+def _bytes() -> bytes:
+    # How Python 3 writes empty bytes in the protocols of Python 2.
+    return b""
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    # How Python 3 writes bytes in the protocols of Python 2.
+    if encoding != "latin1":
+        raise DatasetError(f"it encodes text as {encoding}; only latin1 is read")
+    return text.encode("latin1")
+
+
+def _set(values: Iterable[Any] = ()) -> set[Any]:
+    return set(map(checked_key, values))
+
+
+def _frozenset(values: Iterable[Any] = ()) -> frozenset[Any]:
+    return frozenset(map(checked_key, values))
+
+
+def _ordered(pairs: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
+    return OrderedDict((checked_key(key), value) for key, value in pairs)
+
+
+class _Name:
+    """What a name in a pickle stands for; there is nothing to be called or changed in it."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: tuple[str, str]) -> None:
+        self.name = name
+
+
+_CALLS: Final[Mapping[tuple[str, str], Callable[..., object]]] = {
+    ("builtins", "set"): _set,
+    ("builtins", "frozenset"): _frozenset,
+    ("builtins", "bytes"): _bytes,
+    ("collections", "OrderedDict"): _ordered,
+    ("numpy", "dtype"): _make_dtype,
+    ("numpy._core.multiarray", "_reconstruct"): _make_array,
+    ("numpy._core.multiarray", "scalar"): _scalar,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
+    ("_codecs", "encode"): _encode,
+}
+_ARRAY: Final = ("numpy", "ndarray")  # only ever handed back to `_reconstruct`
+
+
+class _Unpickler(GuardedUnpickler):
     def find_class(self, module: str, name: str) -> object:
         # Python 2 and NumPy 1 used other names.
         module = module.replace("__builtin__", "builtins").replace("numpy.core", "numpy._core")
-        if (module, name) in _CONTAINERS:
-            return _CONTAINERS[module, name]
-        match module, name:
-            case "builtins", "bytes":
-                return self._bytes
-            case "numpy", "ndarray":
-                return name  # only ever handed back to `_reconstruct`
-            case "numpy", "dtype":
-                return self._dtype
-            case "numpy._core.multiarray", "_reconstruct":
-                return self._reconstruct
-            case "numpy._core.multiarray", "scalar":
-                return self._scalar
-            case "numpy._core.numeric", "_frombuffer":
-                return self._frombuffer
-            case "_codecs", "encode":
-                return self._encode
-        raise DatasetError(
-            f"it asks to run `{module}.{name}`, which may be an attack; use a pickle of plain "
-            "containers, numbers, strings and NumPy arrays"
-        )
+        if (module, name) not in _CALLS and (module, name) != _ARRAY:
+            raise DatasetError(
+                f"it asks to run `{module}.{name}`, which may be an attack; use a pickle of plain "
+                "containers, numbers, strings and NumPy arrays"
+            )
+        return _Name((module, name))
 
-    def _dtype(self, name: str, align: bool = False, copy: bool = False) -> _Dtype:
-        if np.dtype(str(name)).kind not in "biufSU":
-            raise DatasetError(f"it holds a NumPy array of type {name}; only numbers are read")
-        return _Dtype(str(name))
+    def call(self, function: object, arguments: tuple[Any, ...]) -> object:
+        if not isinstance(function, _Name) or function.name not in _CALLS:
+            return super().call(function, arguments)
+        return _CALLS[function.name](*arguments)
 
-    def _reconstruct(self, subtype: str, shape: tuple[SupportsIndex, ...], kind: bytes) -> _Array:
-        return _Array(np.empty(0))
-
-    def _frombuffer(self, raw: object, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
-        return _Array(_shaped(dtype, raw, shape, order))
-
-    def _scalar(self, dtype: _Dtype, raw: object) -> object:
-        (value,) = dtype.array(raw)
-        return value.item()
-
-    def _bytes(self) -> bytes:
-        # How Python 3 writes empty bytes in the protocols of Python 2.
-        return b""
-
-    def _encode(self, text: str, encoding: str) -> bytes:
-        # How Python 3 writes bytes in the protocols of Python 2.
-        if encoding != "latin1":
-            raise DatasetError(f"it encodes text as {encoding}; only latin1 is read")
-        return text.encode("latin1")
+    def restore(self, found: object, state: object) -> None:
+        if isinstance(found, _Dtype | _Array) and isinstance(state, tuple):
+            found.restore(state)
+        else:
+            super().restore(found, state)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from emonet_deploy.benchmarks.choices import Split
+from emonet_deploy.benchmarks.choices import DatasetFormat, Split
 from emonet_deploy.errors import InputError
 
 __all__ = ["Gates", "Samples"]
@@ -20,7 +20,11 @@ class Samples:
 
     data: Annotated[
         Path | None,
-        typer.Option(help="AffectNet's root or a CSV table; procedural faces if left out."),
+        typer.Option(help="A data set's root or a CSV table; procedural faces if left out."),
+    ] = None
+    form: Annotated[
+        DatasetFormat | None,
+        typer.Option("--format", help="Layout of the data; by default told by what lies there."),
     ] = None
     split: Annotated[Split, typer.Option(help="Of AffectNet.")] = "test"
     flip: Annotated[
@@ -33,12 +37,6 @@ class Samples:
         Path | None,
         typer.Option(help="Keep a row for each sample there (.csv, .parquet), and go on from it."),
     ] = None
-
-    @property
-    def are_published(self) -> bool:
-        """Whether the samples are those the published figures were measured on."""
-        table = self.data is not None and self.data.suffix.lower() == ".csv"
-        return self.data is not None and not table and self.split == "test"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
-from emonet_deploy.benchmarks.datasets.csv_table import read_table
+from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
 from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
-from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
+from emonet_deploy.emonet_ref.storage.files import require_writable, sha256_file
+from emonet_deploy.emonet_ref.storage.paths import is_dir
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.types import Backend
@@ -99,7 +100,10 @@ def run_eval(
         if samples.data is None:
             dataset = _procedural(reference(), nclass, samples.limit, load, say, bar)
         else:
-            dataset = _read(samples.data, nclass, samples)
+            dataset = read_dataset(samples.data, nclass, samples.split, samples.form)
+            for reason, count in dataset.left_out.items():
+                say(f"left out: {count} {reason}")
+            dataset = dataset.first(samples.limit) if samples.limit else dataset
         kept = None
         if samples.predictions is not None:
             settings = {
@@ -115,7 +119,7 @@ def run_eval(
             other = stack.enter_context(load(path, None))
 
         run = _run(session, dataset, samples, bar, kept)
-        comparable = gates.check or samples.are_published
+        comparable = gates.check or dataset.is_published
         published = PUBLISHED[nclass] if comparable else None
         summary = Summary.of(run, session, identity, published)
         if gates.check and published:
@@ -128,35 +132,24 @@ def run_eval(
     return summary
 
 
-def _read(data: Path, nclass: int, samples: Samples) -> Dataset:
-    if data.suffix.lower() == ".csv":
-        dataset = read_table(data, nclass)
-    else:
-        dataset = read_affectnet(data, nclass, samples.split)
-    return dataset.first(samples.limit) if samples.limit else dataset
-
-
 def _procedural(
     checkpoint: Path, nclass: int, limit: int | None, load: Load, say: Say, bar: Bar
 ) -> Dataset:
     """Return drawn faces, labelled around a checkpoint's outputs; made once, then cached."""
     n = limit or PROCEDURAL_SAMPLES
     root = cache_dir() / f"procedural_{nclass}_{sha256_file(checkpoint)[:16]}_{n}"
-    if not root.exists():
-        try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            # One process draws, others wait for it.
-            with FileLock(root.with_name(f"{root.name}.lock")):
-                if not root.exists():
-                    say(f"drawing {n} faces, and labels around the reference's outputs; once")
-                    with load(checkpoint, None) as reference, bar("drawing") as progress:
-                        make_procedural(root, reference, n, progress=progress)
-        except OSError as error:
-            raise DatasetError(
-                f"cannot write {root.parent}: {error.strerror}; name another place in EMONET_HOME"
-            ) from error
+    if not is_dir(root):
+        require_writable(root, DatasetError, CACHE_ADVICE)
+        # One process draws, others wait for it.
+        with FileLock(root.with_name(f"{root.name}.lock")):
+            if not is_dir(root):
+                say(f"drawing {n} faces, and labels around the reference's outputs; once")
+                with load(checkpoint, None) as reference, bar("drawing") as progress:
+                    make_procedural(root, reference, n, progress=progress, advice=CACHE_ADVICE)
     say("note: the labels were drawn so that the reference scores about what the paper prints")
-    return replace(read_affectnet(root, nclass), name="procedural faces")
+    return replace(
+        read_affectnet(root, nclass), name="procedural faces", left_out={}, is_published=False
+    )
 
 
 def _run(

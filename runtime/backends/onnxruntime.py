@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import onnxruntime as ort
 
+from emonet_deploy.emonet_ref.storage.paths import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
-from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
+from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["OnnxSession", "open_session"]
@@ -37,17 +38,11 @@ class OnnxSession(DataParallelSession[ort.InferenceSession]):
         threads: int | None = None,
     ) -> None:
         """Load a model; see ``load_session`` for the arguments and what is raised."""
-        path = Path(path)
-        if not path.is_file():
-            raise ArtifactError(f"no ONNX model at {path}", hint="`emonet export` makes one")
-        path = path.resolve()
+        info = read_info(path)
+        path = resolve(path)
         self._path, self._state = path, _state(path)
         self._open_model = partial(_open_model, path, _providers(device))
         session = self._open_model(threads)
-        metadata = session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise ArtifactError(f"{path} was not made by this toolkit", hint="use `emonet export`")
-        info = parse_info(metadata[METADATA_KEY], path)
         provider = session.get_providers()[0]
         if device == "cuda" and provider != "CUDAExecutionProvider":
             raise BackendError(
@@ -93,6 +88,10 @@ def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> or
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    _LOGGER.debug(
+        "ONNX Runtime %s opens %s for %s on %s threads",
+        ort.__version__, path, " or ".join(providers), threads or "all",
+    )  # fmt: skip
     with _translated(path):
         return ort.InferenceSession(path, options, providers=providers)
 
@@ -109,9 +108,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 def _providers(device: Device) -> list[str]:
     if device == "cpu" or (device == "auto" and not cuda_device_count()):
         return ["CPUExecutionProvider"]
-    providers = ort.get_available_providers()
-    _LOGGER.debug("ONNX Runtime %s has %s", ort.__version__, ", ".join(providers))
-    available = "CUDAExecutionProvider" in providers
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not (available and cuda_device_count()):
         raise BackendError(
             "no CUDA device that ONNX Runtime can use; use --device cpu, or see `emonet doctor`"

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal, Protocol, cast
 
+from emonet_deploy.emonet_ref.checkpoint_kind import is_checkpoint
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.metadata import read_info
@@ -128,15 +129,17 @@ BACKENDS: Final[Mapping[Backend, BackendSpec]] = {
 
 
 def artifact_kind(path: str | os.PathLike[str]) -> ArtifactKind:
-    """Return what kind of artifact a file is, told by its ending.
+    """Return what kind of artifact a file is, told by its ending or, of a checkpoint, its content.
 
     Raises:
-        InputError: the ending is none of ``SUFFIXES``.
+        InputError: the ending is none of ``SUFFIXES``, and it is no checkpoint.
     """
     suffix = Path(path).suffix.lower()
     for kind, suffixes in SUFFIXES.items():
         if suffix in suffixes:
             return kind
+    if is_checkpoint(path):
+        return "checkpoint"
     raise InputError(
         f"cannot tell what {os.fspath(path)} is; expected a checkpoint (.pth), "
         "an ONNX model (.onnx) or an engine (.plan)"

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,3 +177,19 @@ def test_procedural_faces_show_the_papers_figures_for_the_reference(standin8, tm
     assert found["valence"]["CCC"] == pytest.approx(0.82, abs=0.12)
     assert found["arousal"]["CCC"] == pytest.approx(0.75, abs=0.15)
     assert read_image(tmp_path / "set/test/0/000000.png").shape == (256, 256, 3)
+
+
+FIELD = Path(__file__).parents[1] / "data" / "field"
+
+
+def test_a_data_set_of_another_layout_becomes_a_table(tmp_path):
+    shutil.copytree(FIELD / "tables", tmp_path / "a")
+    result = emonet("dataset", "convert", tmp_path / "a/codes_8_to_10.csv", tmp_path / "a/t.csv")
+    assert result.exit_code == 0, result.stderr
+    assert "left out: 1 labelled as an uncertain emotion (9)" in result.stderr
+    assert (tmp_path / "a/t.csv").read_text().splitlines() == [
+        "path,expression,valence,arousal,x0,y0,x1,y1", "pics/a.jpg,1,0.6,0.3,20.0,10.0,70.0,60.0",
+    ]  # fmt: skip
+    result = emonet("dataset", "convert", FIELD / "affectnet_arrays", tmp_path / "t.csv")
+    assert result.exit_code == 1
+    assert "lead down from its folder" in result.stderr

@@ -1,10 +1,13 @@
+import argparse
 import hashlib
 import io
 import os
 import pickle
+import re
 import warnings
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +18,7 @@ from helpers import golden
 from helpers.local_server import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from emonet_deploy.emonet_ref import checkpoint
 from emonet_deploy.emonet_ref.checkpoint import (
@@ -22,6 +26,7 @@ from emonet_deploy.emonet_ref.checkpoint import (
     identify_checkpoint,
     load_checkpoint,
 )
+from emonet_deploy.emonet_ref.checkpoint_kind import is_checkpoint
 from emonet_deploy.errors import CheckpointError
 
 
@@ -88,6 +93,105 @@ def test_forms_common_in_the_wild_load_without_a_warning(save, hollow, wrap):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_holds(load_checkpoint(save(wrap(hollow))), hollow)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["_orig_mod.", "module._orig_mod.", "model.", "emonet.", "model.module.net.", "net._orig_mod."],
+)
+def test_a_beginning_that_all_names_share_is_left_out(save, hollow, prefix):
+    wrapped = {f"{prefix}{key}": value for key, value in hollow.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_holds(load_checkpoint(save(wrapped)), hollow)
+
+
+@pytest.mark.parametrize("where", [["model"], ["ema", "shadow"], ["state"], ["state_dict", "net"]])
+def test_weights_are_found_in_whatever_mapping_holds_them(save, hollow, where):
+    content = {f"module.model.{key}": value for key, value in hollow.items()}
+    for name in where[::-1]:
+        content = {"epoch": 7, name: content, "optimizer": {"state": {0: {"step": 3}}}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_holds(load_checkpoint(save(content)), hollow)
+
+
+def test_the_whole_set_counts_beside_a_part_of_one(save, hollow):
+    head = {"emo_fc_2.3.weight": torch.zeros(10, 128)}
+    assert_holds(load_checkpoint(save({"head": head, "model": hollow})), hollow)
+    assert_holds(load_checkpoint(save({"model": hollow, "same": dict(hollow)})), hollow)
+
+
+@pytest.mark.parametrize("form", ["containers", "prefixes"])
+def test_two_different_sets_of_weights_are_not_chosen_between(save, hollow, form):
+    other = {key: value + 1 for key, value in hollow.items()}
+    if form == "containers":
+        content = {"model": hollow, "ema": other}
+    else:
+        content = {f"model.{key}": value for key, value in hollow.items()}
+        content |= {f"ema.{key}": value for key, value in other.items()}
+    assert "holds 2 different sets of EmoNet's weights, under 'model' and 'ema'" in refused(
+        save(content)
+    )
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"best": np.float64(0.81)},
+        {"best": np.float32(0.81), "classes": np.arange(8)},
+        {"args": argparse.Namespace(lr=0.1, out=Path("runs"))},
+    ],
+    ids=["scalar", "array", "arguments"],
+)
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_what_training_code_saves_beside_the_weights_is_no_code(save, hollow, beside, legacy):
+    assert_holds(load_checkpoint(save({"state_dict": hollow, **beside}, legacy)), hollow)
+
+
+def test_names_of_the_old_numpy_are_known_too(tmp_path, save):
+    path = save({"best": np.float64(0.5)}, legacy=True)
+    written = path.read_bytes()
+    assert b"numpy._core" in written
+    path.write_bytes(written.replace(b"numpy._core", b"numpy.core"))
+    assert "lacks the weight" in refused(path)  # and holds no code
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_safetensors_are_read(tmp_path, hollow, prefix):
+    weights = {f"{prefix}{key}": value.contiguous() for key, value in hollow.items()}
+    path = tmp_path / "weights.safetensors"
+    save_file(weights, path, metadata={"format": "pt"})
+    assert_holds(load_checkpoint(path), hollow)
+    assert is_checkpoint(path.rename(tmp_path / "weights.bin"))
+
+
+def test_damaged_safetensors_are_told_as_such(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save_file({"conv1.weight": torch.zeros(99)}, path)
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "is truncated or damaged" in refused(path)
+
+
+@pytest.mark.parametrize("name", ["w.pth.tar", "w.ckpt", "w.bin", "w", "w.weights"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_a_checkpoint_is_told_by_its_content(save, hollow, tmp_path, name, legacy):
+    path = save(hollow, legacy).rename(tmp_path / name)
+    assert is_checkpoint(path)
+    assert_holds(load_checkpoint(path), hollow)
+
+
+def test_what_is_called_a_checkpoint_counts_as_one_and_nothing_else_does(tmp_path):
+    for name in ("absent.pth", "absent.pt", "absent.PTH.TAR", "a.ckpt", "a.safetensors"):
+        assert is_checkpoint(tmp_path / name)
+    (tmp_path / "page.pth").write_text("<html>")
+    assert is_checkpoint(tmp_path / "page.pth")
+    (tmp_path / "other.zip").write_bytes(zip_bytes())
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("other.zip", "pipe", "absent.onnx", "absent", "a\0", "a" * 300, "x.tar"):
+        assert not is_checkpoint(tmp_path / name)
+    (tmp_path / "model.onnx").write_bytes(onnx_bytes())
+    assert not is_checkpoint(tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
@@ -264,6 +368,81 @@ def test_random_files_raise_nothing_but_checkpoint_errors(tmp_path, content):
     refused(path)
 
 
+def test_only_a_few_superfluous_entries_are_named(save, hollow):
+    extra = {f"head.{i}.{'x' * 500}": 0 for i in range(2000)}
+    with pytest.warns(UserWarning, match=r"left out 2000 .* and 1995 more$") as caught:
+        load_checkpoint(save(hollow | extra))
+    assert len(str(caught[0].message)) < 1000
+
+
+def opcodes(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+DOUBLED = b")" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(1, 46))
+LISTS = b"]" + b"".join(b"q%c0](h%ch%ce" % (i, i, i) for i in range(1, 46))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        opcodes(b"}", DOUBLED, b"K\x01s"),
+        opcodes(b"c__builtin__\nset\n(](", DOUBLED, b"etR"),
+        opcodes(b"ccollections\nOrderedDict\n(]((", DOUBLED, b"K\x01tetR"),
+        opcodes(b"ccollections\nOrderedDict\n)R", DOUBLED, b"K\x01s"),
+        opcodes(b"(X\x07\0\0\0storagectorch\nFloatStorage\n", DOUBLED, b"K\x01K\x01tQ"),
+        opcodes(b"(", LISTS, b"tQ"),
+        opcodes(LISTS, b")R"),
+        opcodes(b"ctorch._utils\n_rebuild_tensor_v2\n(", LISTS, b"tR"),
+    ],
+)
+@pytest.mark.parametrize("form", ["zip", "raw"])
+def test_a_checkpoint_that_never_ends_is_refused_at_once(tmp_path, program, form):
+    path = tmp_path / "weights.pth"
+    if form == "raw":
+        path.write_bytes(program)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", program)
+            archive.writestr("archive/version", "3\n")
+    assert "takes all memory or never ends" in refused(path)
+
+
+def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+        archive.writestr("archive/version", "3\n")
+    assert "it unpacks to many times its size" in refused(path)
+
+
+def test_dicts_may_hide_their_methods(save, hollow):
+    sly = OrderedDict(hollow)
+    vars(sly)["itemz"] = vars(sly)["keyz"] = "hidden"
+    path = save(sly, legacy=True)
+    written = path.read_bytes().replace(b"itemz", b"items").replace(b"keyz", b"keys")
+    path.write_bytes(written)
+    assert_holds(load_checkpoint(path), hollow)
+
+
+def test_pipes_and_devices_are_no_checkpoints(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "zero.pth").symlink_to("/dev/zero")
+    for name in ("pipe.pth", "zero.pth"):
+        assert "a device or a pipe" in refused(tmp_path / name)
+        with pytest.raises(CheckpointError, match="a device or a pipe"):
+            identify_checkpoint(tmp_path / name)
+    for name in ("a" * 300, "a\0b"):
+        with pytest.raises(CheckpointError, match="cannot read"):
+            load_checkpoint(tmp_path / name)
+
+
+def test_a_name_that_is_no_utf8_is_read(save, hollow, tmp_path):
+    path = save(hollow).rename(tmp_path / os.fsdecode(b"w_\xe9.pth"))
+    assert_holds(load_checkpoint(path), hollow)
+    assert identify_checkpoint(path).startswith("sha256:")
+
+
 CONTENT = bytes(range(256)) * 400
 
 
@@ -316,6 +495,17 @@ def test_fetch_knows_only_the_two_published_models(server):
     with pytest.raises(CheckpointError, match="no checkpoint of 6 classes; choose 5 or 8"):
         fetch_checkpoint(6)
     assert server.requests == []
+
+
+def test_fetch_stops_where_the_originals_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "MAX_DOWNLOAD", 1000)
+    with pytest.raises(CheckpointError, match="sends more than"):
+        fetch_checkpoint(8)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == [".emonet_8.pth.lock"]
+
+
+def test_the_address_names_the_commit_in_full_and_is_https():
+    assert re.fullmatch(r"https://[\w./-]+/[0-9a-f]{40}/pretrained", checkpoint.WEIGHTS_URL)
 
 
 def test_the_pinned_hashes_are_those_of_the_specification():

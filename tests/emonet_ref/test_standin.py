@@ -1,4 +1,5 @@
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from emonet_deploy.emonet_ref import standin  # noqa: E402
+from emonet_deploy.emonet_ref.checkpoint import identify_checkpoint  # noqa: E402
 from emonet_deploy.emonet_ref.model import EmoNet  # noqa: E402
+from emonet_deploy.emonet_ref.resolve_checkpoint import find_checkpoint  # noqa: E402
 from emonet_deploy.emonet_ref.storage.cache import cache_dir  # noqa: E402
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, STANDIN_SEED, crops, make_faces  # noqa: E402
-from emonet_deploy.errors import CheckpointError  # noqa: E402
+from emonet_deploy.errors import CheckpointError, InputError  # noqa: E402
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -83,7 +86,8 @@ def test_making_it_leaves_torch_as_it_was(monkeypatch, tmp_path):
     assert (torch.get_num_threads(), torch.is_grad_enabled()) == before[:2]
     assert torch.equal(torch.get_rng_state(), before[2])
     assert path.parent == tmp_path / "cache"
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    # The empty lock stays, for whoever may be waiting for it.
+    assert sorted(x.name for x in path.parent.iterdir()) == [f".{path.name}.lock", path.name]
     assert torch.load(path, weights_only=True)["emo_fc_2.3.weight"].shape == (7, 128)
 
     stamp = path.stat().st_mtime_ns
@@ -91,12 +95,91 @@ def test_making_it_leaves_torch_as_it_was(monkeypatch, tmp_path):
     assert path.stat().st_mtime_ns == stamp
 
 
-def test_a_cache_that_cannot_be_written_is_one_clear_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(standin, "make_standin", lambda nclass, seed: torch.nn.Linear(1, 1))
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Make stand-ins at once, and count them; what is under test does not depend on the weights."""
+    made = []
+
+    def make(nclass, seed):
+        made.append((nclass, seed))
+        model = torch.nn.Linear(1, 1)
+        model.state_dict = lambda: {"a": torch.full((3,), float(seed))}
+        return model
+
+    monkeypatch.setattr(standin, "make_standin", make)
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path / "cache"))
+    return made
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error_before_the_work(
+    quick, monkeypatch, tmp_path
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EMONET_HOME", str(tmp_path / "file" / "below"))
-    with pytest.raises(CheckpointError, match="cannot write"):
+    with pytest.raises(CheckpointError, match=r"cannot write .* EMONET_HOME$"):
         standin.standin_path(8)
+    assert quick == []
+
+
+def test_a_disk_that_fills_up_is_one_clear_error(quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(standin, "require_writable", lambda *_: (tmp_path / "cache").mkdir())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"cannot write .*: File too large.*EMONET_HOME$"):
+            standin.standin_path(8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "cache").glob("*.pth")) == []
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "unstamped", "other"])
+def test_a_damaged_or_older_file_in_the_cache_is_made_anew(quick, damage):
+    path = standin.standin_path(8, 3)
+    whole = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(whole[:-100])
+    elif damage == "flipped":
+        at = whole.index(torch.full((3,), 3.0).numpy().tobytes())
+        path.write_bytes(whole[:at] + b"\x01" + whole[at + 1 :])
+    elif damage == "unstamped":
+        torch.save({"a": torch.full((3,), 3.0)}, path)
+    else:
+        path.write_bytes(standin.standin_path(8, 4).read_bytes())
+    made = len(quick)
+    assert standin.standin_path(8, 3) == path
+    assert path.read_bytes() == whole
+    assert len(quick) == made + 1
+
+
+@pytest.mark.parametrize(("seed", "identity"), [(0, "standin"), (3, "standin:3")])
+def test_a_copy_of_a_standin_is_known_as_one_until_its_weights_change(
+    quick, tmp_path, seed, identity
+):
+    copy = tmp_path / "weights of mine.bin"
+    copy.write_bytes(standin.standin_path(8, seed).read_bytes())
+    assert identify_checkpoint(copy) == identity
+    assert find_checkpoint(str(copy), 8).is_standin
+    state = torch.load(copy, weights_only=True)
+    assert list(state) == ["a"]
+    state["a"] = state["a"] + 1
+    torch.save(state, copy)
+    assert identify_checkpoint(copy).startswith("sha256:")
+
+
+def test_a_seed_is_a_number_of_reasonable_size(quick):
+    assert find_checkpoint("standin:007", 8).identity == "standin:7"
+    for seed in ("x", "-1", "9" * 5000, "\u0663", "1.5"):
+        with pytest.raises(InputError, match="seed must be a whole number") as caught:
+            find_checkpoint(f"standin:{seed}", 8)
+        assert len(str(caught.value)) < 200
+
+
+def test_a_checkpoint_that_cannot_be_looked_at_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("a" * 300, "a\0b", str(tmp_path / "loop"), str(tmp_path)):
+        with pytest.raises(CheckpointError, match="no checkpoint at"):
+            find_checkpoint(name, 8)
 
 
 def test_the_cache_is_the_users_unless_told_otherwise(monkeypatch, tmp_path):

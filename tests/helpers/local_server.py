@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 
 class Server(ThreadingHTTPServer):
@@ -21,6 +22,7 @@ class Server(ThreadingHTTPServer):
         self.content = content
         self.script: list[str | int | bytes] = []
         self.requests: list[tuple[str, str | None]] = []
+        self.headers: list[Any] = []
         self.closing = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -35,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         asked = self.headers["Range"]
         self.server.requests.append((self.path, asked))
+        self.server.headers.append(self.headers)
         act = self.server.script.pop(0) if self.server.script else "well"
         content = act if isinstance(act, bytes) else self.server.content
         if isinstance(act, int):

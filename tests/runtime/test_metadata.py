@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -74,6 +75,100 @@ def test_a_damaged_record_is_an_artifact_error_or_a_record(text):
         parse_info(text, "file")
     except ArtifactError as error:
         assert "\n" not in str(error)  # noqa: PT017 - a record may also be whole by chance
+
+
+def record(**changes):
+    return json.dumps({**json.loads(INFO.to_json()), **changes})
+
+
+def engine(**changes):
+    return {**json.loads(INFO.to_json())["engine"], **changes}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint": 5},
+        {"checkpoint": None},
+        {"checkpoint": ["standin"]},
+        {"checkpoint": {}},
+        {"checkpoint": "standin:" + "9" * 5000},
+        {"checkpoint": "\x1b[31moriginal"},
+        {"checkpoint": "original\n"},
+        {"inputs": []},
+        {"outputs": []},
+        {"outputs": json.loads(INFO.to_json())["outputs"] * 2},
+        {"outputs": json.loads(INFO.to_json())["outputs"][::-1]},
+        {"inputs": [{"name": "image", "dtype": "float32", "shape": [None, 3, 256, 9999]}]},
+        {"calibration": "x"},
+        {"nclass": 5},
+        {"nclass": True},
+        {"nclass": 8.0},
+        {"sha256": "../../etc/passwd"},
+        {"parent_sha256": 5},
+        {"tools": ["torch"]},
+        {"tools": {"torch": {}}},
+        {"toolkit": None},
+        {"engine": engine(max_batch=10**30)},
+        {"engine": engine(min_batch=0)},
+        {"engine": engine(opt_batch=9)},
+        {"engine": engine(compute_capability=["x.y"])},
+        {"engine": engine(compute_capability="7.5")},
+        {"engine": engine(version=11)},
+        {"engine": engine(gpu=[])},
+        {"engine": engine(options=[])},
+        {"engine": engine(options={"onnx": "/etc/passwd"})},
+        {"engine": engine(options={"onnx": 5})},
+        {"calibration": {"x": json.loads("[" * 60 + "]" * 60)}},
+    ],
+    ids=str,
+)
+def test_a_record_that_does_not_fit_the_contract_is_refused(changes):
+    with pytest.raises(ArtifactError, match="is damaged or of another version"):
+        parse_info(record(**changes), "file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000,
+        '{"a":' * 200_000,
+        '{"nclass": 8, "nclass": 8}',
+        '{"nclass": NaN}',
+        "null",
+        "5",
+    ],
+    ids=["lists", "objects", "twice", "nan", "null", "number"],
+)
+def test_json_that_could_hurt_is_refused(text):
+    with pytest.raises(ArtifactError, match="is damaged"):
+        parse_info(text, "file")
+
+
+def test_the_record_of_an_engine_must_be_a_file_of_reasonable_size(tmp_path):
+    (tmp_path / "a.plan").write_bytes(b"engine")
+    sidecar = sidecar_path(tmp_path / "a.plan")
+    os.mkfifo(sidecar)
+    with pytest.raises(ArtifactError, match="it is a device or a pipe"):
+        read_info(tmp_path / "a.plan")
+    sidecar.unlink()
+    sidecar.symlink_to("/dev/zero")
+    with pytest.raises(ArtifactError, match="it is a device or a pipe"):
+        read_info(tmp_path / "a.plan")
+    sidecar.unlink()
+    sidecar.write_bytes(b" " * (5 << 20))
+    with pytest.raises(ArtifactError, match="it is larger than 4 MiB"):
+        read_info(tmp_path / "a.plan")
+    sidecar.write_bytes(b"\xff\xfe")
+    with pytest.raises(ArtifactError, match="it is no text in UTF-8"):
+        read_info(tmp_path / "a.plan")
+
+
+def test_a_name_that_is_too_long_is_no_artifact(tmp_path):
+    for name in ("a" * 300 + ".plan", "a" * 300 + ".onnx", "a\0.plan", "a\0.onnx"):
+        with pytest.raises(ArtifactError) as caught:
+            read_info(tmp_path / name)
+        assert "\n" not in str(caught.value)
 
 
 def test_names_tell_classes_precision_interface_and_target():

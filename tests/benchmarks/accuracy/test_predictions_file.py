@@ -1,8 +1,11 @@
+import contextlib
 import csv
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_deploy.benchmarks.accuracy.predictions_file import COLUMNS, PredictionFile
@@ -117,6 +120,12 @@ def test_a_file_of_someone_else_is_never_touched(tmp_path, dataset):
         lambda text: text.replace("-1.0", "nan"),
         lambda text: text.replace("-1.0", "x"),
         lambda text: text.replace("-1.0", "-1.0,3"),
+        lambda text: text.replace("-1.0", "-5.5"),
+        lambda text: text.replace(",3,", ",99,"),
+        lambda text: text.replace(",3,", ",3.5,"),
+        lambda text: text.replace(",3,", ",-1,"),
+        lambda text: text.replace("\n0,", "\n" + "9" * 30 + ","),
+        lambda text: text.replace("\n0,", "\n" + "9" * 5000 + ","),
         lambda text: "sample,path\n",
     ],
 )
@@ -131,3 +140,91 @@ def test_a_damaged_file_is_not_continued(tmp_path, dataset, change):
 def test_other_endings_are_refused(tmp_path, dataset):
     with pytest.raises(InputError, match=r"\.csv or \.parquet"):
         PredictionFile(tmp_path / "out.xlsx", dataset, SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "record", ["[]", "null", "5", '"x"', "[" * 100_000, '{"a": NaN}', "\xff", "{"], ids=range(8)
+)
+def test_a_damaged_record_of_the_settings_is_one_line(tmp_path, dataset, record):
+    write(tmp_path / "out.csv", dataset, ROWS)
+    (tmp_path / "out.csv.json").write_text(record, encoding="latin-1")
+    with pytest.raises(InputError, match="without the record") as caught:
+        PredictionFile(tmp_path / "out.csv", dataset, SETTINGS)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_of_others_cannot_forge_a_line(tmp_path, dataset):
+    path = tmp_path / "out.csv"
+    write(path, dataset, ROWS, {**SETTINGS, "x\nerror: forged": 1, **dict.fromkeys("abcdefgh", 0)})
+    with pytest.raises(InputError, match="made with another") as caught:
+        PredictionFile(path, dataset, SETTINGS)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_only_one_run_at_a_time_writes_a_file(tmp_path, dataset, ending):
+    path = tmp_path / f"out.{ending}"
+    with PredictionFile(path, dataset, SETTINGS) as first:
+        first.append([0], np.array([[1, 0.5, 0.5]]))
+        for spelled in (path, tmp_path / "x" / ".." / path.name):
+            (tmp_path / "x").mkdir(exist_ok=True)
+            with pytest.raises(InputError, match="another process is writing"):
+                PredictionFile(spelled, dataset, SETTINGS)
+    waiting = PredictionFile(path, dataset, SETTINGS)
+    write(path, dataset, [(3, 2, 0.5, 0.5)])
+    with waiting:
+        assert sorted(waiting.numbers.tolist()) == [0, 3]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_the_lock_of_a_killed_run_ends_with_it(tmp_path, dataset):
+    path = tmp_path / "out.csv"
+    script = (
+        "import sys\n"
+        "from emonet_deploy.emonet_ref.storage.files import exclusive\n"
+        f"with exclusive({str(path)!r}):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(InputError, match="another process is writing"):
+        PredictionFile(path, dataset, SETTINGS)
+    process.kill()
+    process.communicate()
+    write(path, dataset, ROWS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.csv.json"]
+
+
+def test_what_cannot_be_written_is_told_at_once(tmp_path, dataset):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    for name in ("file/out.csv", "folder.csv", "a" * 300 + ".csv", "a\0.csv"):
+        with pytest.raises(InputError, match="cannot write"):
+            PredictionFile(tmp_path / name, dataset, SETTINGS)
+
+
+def test_a_parquet_file_of_something_else_is_damaged(tmp_path, dataset):
+    path = tmp_path / "out.parquet"
+    write(path, dataset, ROWS)
+    whole = path.read_bytes()
+    for content in (b"", b"PAR1", whole[: len(whole) // 2], whole[:-8] + bytes(8)):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="is damaged"):
+            PredictionFile(path, dataset, SETTINGS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 400), st.sampled_from(["csv", "csv.json"]))
+def test_damage_is_one_kind_of_error_or_no_harm(tmp_path_factory, noise, cut, ending):
+    folder = tmp_path_factory.mktemp("noise")
+    dataset = Dataset("x", folder, 8, tuple(Sample(f"{i}.png", i, 0, 0, None) for i in range(4)))
+    write(folder / "out.csv", dataset, [(i, i, 0.5, -0.5) for i in range(4)])
+    path = folder / f"out.{ending}"
+    path.write_bytes(path.read_bytes()[:cut] + noise)
+    with contextlib.suppress(InputError):
+        found = PredictionFile(folder / "out.csv", dataset, SETTINGS)
+        assert np.abs(found.values[:, 1:]).max(initial=0) <= 1

@@ -88,6 +88,42 @@ def test_what_the_cleaning_skips_may_hold_anything(write):
     assert len(read_affectnet(write({**skipped, "a.png": record()})).samples) == 1
 
 
+def doubled():
+    """A short list with 2**45 numbers in it."""
+    value = [1.0]
+    for _ in range(45):
+        value = [value, value]
+    return value
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", [doubled(), 10**400, "9" * 5000, {"x": doubled()}], ids=range(4))
+def test_a_value_without_end_is_one_short_line(write, field, value):
+    with pytest.raises(DatasetError) as caught:
+        read_affectnet(write({"a.png": record(), "b.png": record(**{field: value})}))
+    assert len(str(caught.value)) < 500
+    assert "\n" not in str(caught.value)
+
+
+def test_landmarks_may_be_lists_of_any_kind(write):
+    forms = [LANDMARKS.tolist(), tuple(map(tuple, LANDMARKS.tolist())), list(LANDMARKS), LANDMARKS]
+    for form in forms:
+        read = read_affectnet(write({"a.png": record(landmarks_fan=form)}))
+        assert read.samples[0].box == (10.0, 20.0, 60.0, 90.0)
+
+
+def test_what_is_left_out_is_counted_by_its_reason(write):
+    skipped = {
+        "uncertain.png": record(expression=9, valence=-2.0, arousal=-2.0),
+        "wrong.png": record(expression_correct=False),
+        "faint.png": record(valence=0.1, arousal=0.1),
+        "fainter.png": record(valence=0.1, arousal=0.0),
+    }
+    read = read_affectnet(write({**skipped, "a.png": record()}))
+    assert sorted(read.left_out.values()) == [1, 1, 2]
+    assert read.is_published
+
+
 @pytest.mark.parametrize("path", ["../a.png", "x/../../a.png", "/etc/passwd", "a\0.png", 7])
 def test_a_path_that_leaves_the_root_is_refused(write, path):
     with pytest.raises(DatasetError, match="sample"):

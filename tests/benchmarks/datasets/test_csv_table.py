@@ -1,4 +1,9 @@
+import shutil
+from pathlib import Path
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from emonet_deploy.benchmarks.datasets.csv_table import read_table
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
@@ -46,7 +51,17 @@ def test_a_table_may_have_no_expression_and_a_byte_order_mark(table):
         (BOXED + "a,1,2,0,,,,\n", "line 2: valence is 2, which is outside"),
         (BOXED + "a,1,0,0,,,,\nb,1,0,,,,,\n", "line 3: arousal is '', which is no number"),
         (BOXED + "a,1,0\n", "line 2: arousal is None"),
-        (BOXED + "a,9,0,0,,,,\n", "expression is 9, which is none of 0 to 7"),
+        (BOXED + "a,11,0,0,,,,\n", "expression is '11', which is none of 0 to 10"),
+        (BOXED + "a,9,0,0,,,,\n", r"no sample is left .*1 labelled as an uncertain emotion"),
+        (BOXED + "a,1.5,0,0,,,,\n", "expression is '1.5'"),
+        (BOXED + "a,1,0,0,20,10,20,50\n", "has no area; x1 and y1 are its right and lower edge"),
+        ("path,valence,arousal,x0\na,0,1e999,1\n", "arousal is inf, which is not finite"),
+        ("Path, Valence ,emotion\na,0,0\n", r"lacks the columns arousal; its header is 'Path', "),
+        ("path,file,valence,arousal\na,b,0,0\n", "two columns for path: 'path' and 'file'"),
+        (BOXED + "a\0.png,1,0,0,,,,\n", "line 2: the path"),
+        (BOXED + "C:\\data\\a.png,1,0,0,,,,\n", "leaves"),
+        (BOXED + "..\\a.png,1,0,0,,,,\n", "leaves"),
+        (BOXED + "x" * 2_000_000 + "\n", "a line has more than 1048576 characters"),
         (BOXED + "a,glad,0,0,,,,\n", "expression is 'glad'"),
         (BOXED + "a,1,0,0,5,5,5,9\n", "has no area"),
         (BOXED + "a,1,0,0,5,5,9,\n", "y1 is '', which is no number"),
@@ -63,7 +78,125 @@ def test_an_unusable_table_is_an_error_that_names_the_line(table, text, message)
 
 
 def test_a_table_of_another_encoding_or_none_at_all_is_an_error(table, tmp_path):
-    with pytest.raises(DatasetError, match="UTF-8"):
-        read_table(table("path,valence,arousal\nä,0,0\n", "utf-16"))
+    with pytest.raises(DatasetError, match="no text in UTF-8, or UTF-16"):
+        read_table(table("path,valence,arousal\nä,0,0\n", "latin-1"))
     with pytest.raises(DatasetError, match="cannot read"):
         read_table(tmp_path / "absent.csv")
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    for path in (tmp_path / "loop.csv", "/dev/zero", tmp_path / ("a" * 300), tmp_path / "a\0"):
+        with pytest.raises(DatasetError, match="cannot read"):
+            read_table(path)
+
+
+def the_sample(read):
+    (sample,) = read.samples
+    return sample.path, sample.expression, sample.valence, sample.arousal, sample.box
+
+
+SAMPLE = ("a.png", 1, 0.6, -0.25, (1.0, 2.0, 30.0, 40.5))
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path;expression;valence;arousal;x0;y0;x1;y1", "a.png;1;0,6;-0,25;1;2;30;40,5"),
+        ("path\texpr\tval\taro\tx0\ty0\tx1\ty1", "a.png\thappy\t0.6\t-.25\t1\t2\t30\t40.5"),
+        ("Path, Expression, Valence, Arousal,x1,y1,x2,y2", "a.png, joy, 0.6, -0.25,1,2,30,40.5"),
+        ("FILE,Emotion,V,A,left,top,right,bottom", "a.png,HAPPINESS,0.6,-0.25,1,2,30,40.5"),
+        ("image_path,label,valence,arousal,xmin,ymin,xmax,ymax", "a.png,1.0,.6,-0.25,1,2,30,40.5"),
+        ('"file name","class","valence","arousal",x0,y0,x1,y1', '"a.png",1,.6,-0.25,1,2,30,40.5'),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_tables_are_read_as_people_write_them(table, header, row, encoding, end):
+    assert the_sample(read_table(table(header + end + row + end, encoding))) == SAMPLE
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [
+        ("Neutral", 0), ("Joy", 1), ("Sadness", 2), ("surprised", 3), ("Afraid", 4),
+        ("Disgusted", 5), ("Angry", 6), (" contempt ", 7), ("7", 7),
+    ],
+)  # fmt: skip
+def test_emotions_have_many_names(table, word, number):
+    read = read_table(table(f"path,expression,valence,arousal\na,{word},0,0\n"))
+    assert read.samples[0].expression == number
+
+
+def test_what_cannot_be_judged_is_left_out_and_counted(table):
+    rows = ["a,1,.5,.5", "b,8,0,0", "c,9,-2,-2", "d,,-2,-2", "e,none,,", "f,10,x,", "g,,-5,-5"]
+    read = read_table(table("path,expression,valence,arousal\n" + "\n".join(rows) + "\n"))
+    assert [sample.path for sample in read.samples] == ["a"]
+    assert sum(read.left_out.values()) == 6
+    assert read.left_out["without valence and arousal (-2 or -5)"] == 2
+
+
+def test_paths_may_be_those_of_windows_and_absolute_where_they_lead_inside(table, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/b.png").touch()
+    (tmp_path / "odd\\name.png").touch()
+    rows = ["in\\b.png", str(tmp_path / "in" / "b.png"), "odd\\name.png"]
+    read = read_table(table("path,valence,arousal\n" + "".join(f"{x},0,0\n" for x in rows)))
+    assert [sample.path for sample in read.samples] == ["in/b.png", "in/b.png", "odd\\name.png"]
+
+
+FIELD = Path(__file__).parents[2] / "data" / "field" / "tables"
+
+
+def test_the_tables_of_others_are_read():
+    assert the_sample(read_table(FIELD / "backslash.csv"))[0] == "pics/a.jpg"
+    assert the_sample(read_table(FIELD / "semicolon.csv"))[1:4] == (1, 0.6, 0.3)
+    assert [s.expression for s in read_table(FIELD / "names.csv").samples] == [1, 2]
+    codes = read_table(FIELD / "codes_8_to_10.csv")
+    assert (len(codes), sum(codes.left_out.values())) == (1, 2)
+
+
+def test_affectnets_own_table_has_its_box_from_the_landmarks(tmp_path):
+    read = read_table(FIELD / "affectnet2017.csv")
+    assert [(s.path, s.expression, s.valence) for s in read.samples] == [
+        ("pics/a.jpg", 1, 0.78), ("pics/b.jpg", 2, -0.4),
+    ]  # fmt: skip
+    assert read.samples[0].box == (20.5, 15.25, 68.5, 51.25)
+    assert sum(read.left_out.values()) == 1
+    lists = tmp_path / "Manually_Annotated_file_lists"
+    lists.mkdir()
+    shutil.copy(FIELD / "affectnet2017.csv", lists)
+    shutil.copytree(FIELD / "pics", tmp_path / "Manually_Annotated_Images" / "pics")
+    pictures = read_table(lists / "affectnet2017.csv").pictures
+    assert (pictures / "pics/a.jpg").is_file()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=200)
+    | st.lists(
+        st.sampled_from(
+            [
+                "path",
+                "valence",
+                "arousal",
+                ",",
+                ";",
+                "\t",
+                "\n",
+                '"',
+                "0,5",
+                "-2",
+                "a\\b",
+                "\0",
+                "1e999",
+                "happy",
+                "x0",
+            ]
+        )
+    ).map("".join)
+)
+def test_any_text_is_a_table_or_one_kind_of_error(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "x.csv"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
+    try:
+        read_table(path)
+    except DatasetError as error:
+        assert len(str(error)) < 2000  # noqa: PT017 - a table may also be whole by chance

@@ -103,3 +103,22 @@ def test_an_interruption_leaves_nothing(tmp_path):
 def test_an_empty_folder_may_be_filled(tmp_path):
     make_procedural(tmp_path, LeaningSession(gain=GAIN), 1)
     assert len(read_affectnet(tmp_path)) == 1
+
+
+def test_what_cannot_be_written_is_told_before_a_face_is_drawn(tmp_path):
+    def drawn(done, total):
+        pytest.fail("the work was done for nothing")
+
+    (tmp_path / "file").touch()
+    for name in ("file", "file/below", "a" * 300, "a\0"):
+        with pytest.raises(DatasetError, match=r"(cannot write|not empty)"):
+            make_procedural(tmp_path / name, LeaningSession(gain=GAIN), 1, progress=drawn)
+
+
+def test_only_one_process_at_a_time_fills_a_folder(tmp_path):
+    def once_more(done, total):
+        with pytest.raises(DatasetError, match="another process is writing"):
+            make_procedural(tmp_path / "x", LeaningSession(gain=GAIN), 1)
+
+    make_procedural(tmp_path / "x", LeaningSession(gain=GAIN), 1, progress=once_more)
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

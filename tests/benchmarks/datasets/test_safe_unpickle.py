@@ -1,14 +1,17 @@
 import contextlib
 import os
 import pickle
+import pickletools
+import tracemalloc
 from collections import OrderedDict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_deploy.benchmarks.datasets.safe_unpickle import load_pickle
+from emonet_deploy.emonet_ref.storage import guarded_pickle
 from emonet_deploy.errors import DatasetError
 
 PLAIN = {
@@ -93,7 +96,9 @@ def test_code_is_refused_by_name_and_never_runs(tmp_path, protocol, function):
 def test_names_beside_the_admitted_ones_lead_nowhere(tmp_path, written):
     (tmp_path / "x.pkl").write_bytes(written)
     with contextlib.suppress(DatasetError):
-        assert load_pickle(tmp_path / "x.pkl").__self__ is not np
+        found = load_pickle(tmp_path / "x.pkl")
+        assert not callable(found)
+        assert not hasattr(found, "__dict__")
 
 
 def test_a_pickle_cannot_change_the_reader(tmp_path):
@@ -123,6 +128,86 @@ def test_an_array_larger_than_its_bytes_is_refused(tmp_path):
     (tmp_path / "x.pkl").write_bytes(written)
     with pytest.raises(DatasetError, match="do not fill"):
         load_pickle(tmp_path / "x.pkl")
+
+
+def opcodes(*parts):
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+DOUBLED = b")" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(1, 46))
+"""A tuple of two references to a tuple of two references to ... : 2**45 parts to hash."""
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        opcodes(b"}", DOUBLED, b"K\x01s"),
+        opcodes(b"}(", DOUBLED, b"K\x01u"),
+        opcodes(b"(", DOUBLED, b"K\x01d"),
+        opcodes(b"\x8f(", DOUBLED, b"\x90"),
+        opcodes(b"(", DOUBLED, b"\x91"),
+        opcodes(b"c__builtin__\nset\n(](", DOUBLED, b"etR"),
+        opcodes(b"ccollections\nOrderedDict\n(]((", DOUBLED, b"K\x01tetR"),
+        opcodes(b"]", b"(K\x01K\x02e", b"2ba"),
+        bytes.fromhex("80024e72ffffff0f2e")[:-1],
+        opcodes(b"\x8e" + (1 << 40).to_bytes(8, "little")),
+        opcodes(b"\x8d" + (1 << 40).to_bytes(8, "little")),
+        opcodes(b"\x96" + (1 << 40).to_bytes(8, "little")),
+        opcodes(b"\x8b\xff\xff\xff\x7f"),
+        opcodes(b"\x95" + (1 << 62).to_bytes(8, "little"), b"X\xff\xff\xff\x7f"),
+        opcodes(b"}", b"\x8a\xff" + b"\x7f" * 255, b"K\x01s"),
+        opcodes(b"ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsX\x01\0\0\0xsb"),
+        opcodes(b"cnumpy\ndtype\n}X\x03\0\0\0abcX\x01\0\0\0xsb"),
+        opcodes(b"cnumpy\ndtype\n)\x81"),
+        opcodes(b"(cnumpy\ndtype\no"),
+        opcodes(b"(inumpy\ndtype\n"),
+        opcodes(b"\x82\x01"),
+        opcodes(b"Pname\n"),
+    ],
+)
+def test_what_could_hang_fill_the_memory_or_change_the_reader_is_refused(tmp_path, written):
+    (tmp_path / "x.pkl").write_bytes(written)
+    with pytest.raises(DatasetError) as caught:
+        load_pickle(tmp_path / "x.pkl")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_index_of_what_is_remembered_costs_nothing(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02Nr\xff\xff\xff\x0f.")
+    tracemalloc.start()
+    assert load_pickle(tmp_path / "x.pkl") is None
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_pickle_of_too_many_parts_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(guarded_pickle, "MAX_PARTS", 1000)
+    (tmp_path / "x.pkl").write_bytes(opcodes(b"(", b"]" * 2000, b"l"))
+    with pytest.raises(DatasetError, match="too many parts"):
+        load_pickle(tmp_path / "x.pkl")
+
+
+def test_only_files_of_a_reasonable_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pkl")
+    (tmp_path / "zero.pkl").symlink_to("/dev/zero")
+    with open(tmp_path / "large.pkl", "wb") as file:
+        file.truncate(1 << 40)
+    for name, reason in (("pipe", "a pipe"), ("zero", "a pipe"), ("large", "larger than 256 MiB")):
+        with pytest.raises(DatasetError, match=reason):
+            load_pickle(tmp_path / f"{name}.pkl")
+
+
+CODES = st.sampled_from([code.code.encode("latin1") for code in pickletools.opcodes])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(CODES | st.binary(max_size=4) | st.just(b"(") | st.just(b"h\x00"), max_size=60))
+def test_any_program_is_plain_data_or_one_kind_of_error(tmp_path_factory, parts):
+    path = tmp_path_factory.mktemp("program") / "x.pkl"
+    path.write_bytes(b"\x80\x04" + b"".join(parts) + b".")
+    with contextlib.suppress(DatasetError):
+        load_pickle(path)
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))

@@ -1,12 +1,18 @@
+import base64
+import contextlib
 import multiprocessing
 import os
 import random
 import socket
+import threading
 import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from helpers.local_server import serving
 
+from emonet_deploy.emonet_ref.storage import download as download_module
 from emonet_deploy.emonet_ref.storage.download import download
 from emonet_deploy.errors import CheckpointError, InputError
 
@@ -246,3 +252,130 @@ def test_processes_that_want_one_file_share_one_download(server, path):
     assert [process.exitcode for process in processes] == [0, 0]
     assert verify(path)
     assert [asked for _, asked in server.requests] == [None, "bytes=150000-"]
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """Redirects to the address in `target`, sends for ever, or asks who is there."""
+
+    target = ""
+    authorized = None
+    reason = None
+
+    def do_GET(self):
+        type(self).authorized = self.headers.get("Authorization")
+        if self.reason:
+            self.wfile.write(f"HTTP/1.0 404 {self.reason}\r\n\r\n".encode("latin1"))
+            return
+        if self.target:
+            self.send_response(302)
+            self.send_header("Location", self.target)
+            self.end_headers()
+            return
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(bytes(1 << 16))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def elsewhere():
+    handler = type("Handler", (Elsewhere,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    handler.url = f"http://127.0.0.1:{server.server_port}"
+    yield handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_server_that_never_ends_is_left_where_the_file_would_end(elsewhere, path):
+    with pytest.raises(InputError, match="sends more than 1 MiB, which cannot be the file"):
+        get(elsewhere.url, path, max_bytes=1 << 20)
+    assert not list(path.parent.glob("*.part"))
+    assert not (path.parent / PARTIAL).exists()
+
+
+def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_received(server, path):
+    assert "sends more than" in refused(server, path, max_bytes=1000)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("target", ["ftp://127.0.0.1/a", "file:///etc/passwd", "data:,x"])
+def test_a_redirection_to_another_service_is_not_followed(elsewhere, path, target):
+    elsewhere.target = target
+    with pytest.raises(InputError, match=r"redirect|Found") as caught:
+        get(elsewhere.url, path, attempts=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_redirection_out_of_tls_is_not_followed():
+    request = urllib.request.Request("https://example.org/a")
+    answer = ({}, 302, "Found", {}, "http://example.org/b")
+    with pytest.raises(Exception, match=r"redirects to an address of http$"):
+        download_module._Redirects().redirect_request(request, *answer)
+    answer = ({}, 302, "Found", {}, "https://example.org/b")
+    assert download_module._Redirects().redirect_request(request, *answer).type == "https"
+
+
+def test_a_loop_of_redirections_is_one_line(elsewhere, path):
+    elsewhere.target = elsewhere.url
+    with pytest.raises(InputError, match="cannot download") as caught:
+        get(elsewhere.url, path, attempts=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_server_says_cannot_forge_a_line(elsewhere, path):
+    elsewhere.reason = "\x1b[31mNo\x07" + "x" * 5000
+    with pytest.raises(InputError, match="404") as caught:
+        get(elsewhere.url, path, attempts=1)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_password_goes_to_its_server_alone_and_into_no_message(elsewhere, server, path, caplog):
+    caplog.set_level("DEBUG")
+    elsewhere.reason = "No"
+    address = elsewhere.url.replace("//", "//me:s%40crit@")
+    with pytest.raises(InputError, match=f"cannot download {elsewhere.url}: ") as caught:
+        get(address, path, attempts=1)
+    assert elsewhere.authorized == "Basic " + base64.b64encode(b"me:s@crit").decode()
+    assert "crit" not in str(caught.value) + caplog.text
+    elsewhere.reason, elsewhere.target = None, f"{server.url}/{NAME}"
+    get(address, path)
+    assert verify(path)
+    assert server.headers[-1].get("Authorization") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1",
+        "http://me:secret@[::1",
+        "http://127.0.0.1:secret/",
+        "http://a\nb/",
+        "http:///x",
+    ],
+)
+def test_an_address_that_cannot_be_read_is_one_line(path, url):
+    with pytest.raises(InputError, match="cannot download") as caught:
+        get(url, path, attempts=1)
+    assert str(caught.value).isprintable()
+
+
+def test_a_verified_file_is_enough_where_nothing_can_be_written(path, monkeypatch):
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    monkeypatch.setattr(download_module, "FileLock", None)
+    get("http://127.0.0.1:1/", path, attempts=1)
+
+
+def test_the_advice_is_the_callers(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"name a folder in EMONET_HOME$"):
+        get("http://127.0.0.1:1/", tmp_path / "file" / NAME, advice="name a folder in EMONET_HOME")
+    with pytest.raises(InputError, match="cannot write"):
+        get("http://127.0.0.1:1/", tmp_path / ("a" * 300), attempts=1)

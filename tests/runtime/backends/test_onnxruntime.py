@@ -82,6 +82,32 @@ threading.Thread(target=work).start()
     assert done.stdout.strip() == "4", done.stderr
 
 
+def test_a_model_may_be_a_link_to_a_file_of_another_name(tmp_path):
+    write_tiny(tmp_path / "m.onnx").rename(tmp_path / "blob")
+    (tmp_path / "m.onnx").symlink_to("blob")
+    with load_session(tmp_path / "m.onnx", device="cpu") as session:
+        assert session.info.nclass == 8
+
+
+def test_weights_in_other_files_are_refused_before_the_library_opens_them(tmp_path):
+    path = write_tiny(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    tensor = model.graph.initializer[0]
+    (tmp_path / "weights.bin").write_bytes(tensor.raw_data)
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="keeps weights in other files"):
+        load_session(path, device="cpu")
+
+
+def test_a_record_that_is_no_text_is_one_line(tmp_path):
+    path = write_tiny(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b'"standin"', b'"stand\xffn"'))
+    with pytest.raises(ArtifactError, match="one of its properties is no text"):
+        load_session(path, device="cpu")
+
+
 def test_a_foreign_model_is_refused(foreign):
     with pytest.raises(ArtifactError, match="not made by this toolkit"):
         load_session(foreign)

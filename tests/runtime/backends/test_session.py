@@ -2,12 +2,13 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from helpers.fake_session import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
-from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.registry import backends_of, load_session
 
 CROP = (3, 256, 256)
 
@@ -100,3 +101,12 @@ def test_several_threads_may_use_one_session(onnx8):
             worker.join()
     for i in range(4):
         np.testing.assert_array_equal(results[i], alone[i])
+
+
+@pytest.mark.parametrize("name", ["w.pth.tar", "w.ckpt", "w.weights", "w"])
+def test_a_checkpoint_is_run_whatever_it_is_called(tmp_path, name):
+    torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / name)
+    assert backends_of(tmp_path / name) == ("torch",)
+    (tmp_path / "other.bin").write_bytes(b"no checkpoint")
+    with pytest.raises(InputError, match="cannot tell what"):
+        backends_of(tmp_path / "other.bin")
