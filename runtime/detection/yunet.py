@@ -15,6 +15,7 @@ from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.download import download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.upright import quarter_turns
@@ -49,7 +50,7 @@ class YuNet:
         """
         self._size, self._min_score = size, min_score
         name = readable(os.fspath(model))
-        if not Path(model).is_file():
+        if not is_file(model):
             raise InputError(f"there is no YuNet model at {name}; check the name")
         try:
             with utf8_path(model) as path:
