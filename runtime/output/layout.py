@@ -21,7 +21,7 @@ class Layout:
     def __init__(self, width: int, height: int, faces: Sequence[Box]) -> None:
         """Take the size of the picture and the boxes of its faces, in pixels."""
         self._size = width, height
-        self._taken = np.array(faces, np.float64).reshape(-1, 4)
+        self._taken = np.rint(np.array(faces, np.float64).reshape(-1, 4))
 
     def take(
         self,

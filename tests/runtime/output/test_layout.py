@@ -21,6 +21,15 @@ def test_the_place_above_comes_first_then_the_nearest_free_one():
     assert not lap(second, box)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.5, 0.7])
+def test_boxes_between_pixels_have_their_label_right_above(part):
+    box = (100 + part, 100 + part, 200 + part, 220 + part)
+    top = round(box[1])
+    assert Layout(640, 360, [box]).take(80, 20, box, (box[0], box[1] - 20)) == (
+        round(box[0]), top - 20, round(box[0]) + 80, top,
+    )  # fmt: skip
+
+
 def test_nothing_is_placed_where_there_is_no_room():
     box = (0, 0, 100, 100)
     assert Layout(100, 100, [box]).take(30, 10, box, (0, 0)) is None
