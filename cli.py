@@ -31,7 +31,7 @@ from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
 from emonet_deploy.commands.signals import sigterm_as_interrupt
-from emonet_deploy.errors import EmonetError, ParityError
+from emonet_deploy.errors import EmonetError, ParityError, one_line
 
 __all__ = ["app", "main"]
 
@@ -57,6 +57,12 @@ class _Commands(TyperGroup):
         except EmonetError as error:
             code = ExitCode.GATE_FAILED if isinstance(error, ParityError) else ExitCode.ERROR
             _report(error.message, error.hint)
+        except ImportError as error:  # of OpenCV without libGL.so.1, as in slim containers
+            code = ExitCode.ERROR
+            _report(
+                f"a package that is needed cannot be loaded ({one_line(error)})",
+                "`emonet doctor` says which, and what to install",
+            )
         if standalone_mode:
             sys.exit(code)
         return code

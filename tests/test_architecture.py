@@ -34,6 +34,7 @@ ROOMS = {
     "emonet_ref": REF,
     "runtime.hardware": {"errors"},
     "runtime": REF | {"runtime.hardware", "runtime.backends"},
+    "runtime.doctor": BASE | {"runtime.detection"},
     "runtime.backends": REF | {"runtime", "runtime.hardware"},
     "runtime.backends.tensorrt": BASE,
     "runtime.media": REF,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Literal, Protocol, cast, get_args
 
 from emonet_deploy.emonet_ref.checkpoint_kind import is_checkpoint
 from emonet_deploy.errors import BackendError, InputError
@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 _LOGGER = logging.getLogger(__name__)
+
+MAX_THREADS: Final = 1024
+"""More would only cost memory."""
 
 ArtifactKind = Literal["checkpoint", "onnx", "engine"]
 Purpose = Literal["build", "run"]
@@ -218,8 +221,10 @@ def load_session(
         >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:  # doctest: +SKIP
         ...     outputs = session.run(images)
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
+    if device not in get_args(Device):
+        raise InputError(f"there is no device {device!r}; choose {', '.join(get_args(Device))}")
+    if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
+        raise InputError(f"threads must be a whole number from 1 to {MAX_THREADS}, not {threads}")
     fitting = backends_of(path)
     if backend is not None and backend not in fitting:
         raise InputError(

@@ -18,7 +18,7 @@ def default_detector() -> str | None:
     """Return the detector ``auto`` stands for here, or None when none is at hand."""
     if centerface.is_installed():
         return "centerface"
-    return "yunet" if yunet.cached_model().is_file() else None
+    return "yunet" if yunet.is_cached() else None
 
 
 def load_detector(
