@@ -24,7 +24,10 @@ def export(
     ] = "tensor",
     calibration: Annotated[
         Path | None,
-        typer.Option(help="int8: a folder of face crops; the stand-in does with drawn faces."),
+        typer.Option(
+            help="int8: a folder of face crops; the stand-in does with drawn faces. fp16: faces "
+            "on which to look which values need float32."
+        ),
     ] = None,
     calibrator: Annotated[
         str, typer.Option(help="int8: how ranges are chosen: minmax, entropy or percentile.")
@@ -58,12 +61,18 @@ def export(
     wanted, io = precision_of(precision), interface_of(interface)
     source = source_of(checkpoint, nclass, say)
     faces = None
-    if wanted == "int8":
+    if wanted == "int8" or (wanted == "fp16" and calibration is not None):
         faces = calibration_of(calibration, source.identity, budget, calibrator)
     made, result = export_checked(nclass, source, out, say, target_of(target), wanted, io, faces)
     path = made.path
     if wanted == "int8":
         print_calibration(made.info.calibration or {}, sensitivity)
+    if wanted == "fp16":
+        record = made.info.calibration or {}
+        print(
+            f"values up to {record['largest']:g} on {record['source']} faces; "
+            f"in float32: {', '.join(record['float_layers'])}"
+        )
     print_parity(result)
     write_json(
         json_file,
