@@ -137,7 +137,7 @@ def export_checked(
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
         say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
-        if calibration is not None:
+        if precision == "int8" and calibration is not None:
             say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
         exported = export_onnx(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
