@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
+from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.detection.box_check import box_problem
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.metadata import ModelInfo
 from emonet_deploy.runtime.pipeline.interface import mirror, prepare, read_head
@@ -27,10 +29,6 @@ from emonet_deploy.runtime.pipeline.preprocess import crop_box, stretch_face
 from emonet_deploy.runtime.types import Array
 
 __all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
-
-
-MIN_BOX: Final = 4
-"""Pixels that the shorter side of a box has at least; the crop has 256."""
 
 
 @dataclass(frozen=True)
@@ -150,32 +148,16 @@ def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:
     """Read a sample's picture and cut its face out, uint8 256 x 256 x 3.
 
     Raises:
-        InputError: the picture cannot be used.
+        InputError: the picture cannot be used, or the face cannot be where the box is.
     """
     picture = read_image(dataset.pictures / sample.path)
-    if sample.box is not None:
-        _require_face(sample.box, picture)
-    return stretch_face(picture) if sample.box is None else crop_box(picture, sample.box)[0]
-
-
-def _require_face(box: tuple[float, float, float, float], picture: NDArray[np.uint8]) -> None:
-    """Raise ``InputError`` where a box cannot be of a face in a picture, uint8 H x W x 3.
-
-    A crop around it would be black, or of a few pixels, and the model would give it an emotion.
-    """
+    if sample.box is None:
+        return stretch_face(picture)
     height, width = picture.shape[:2]
-    x0, y0, x1, y1 = box
-    where = f"the box {x0:g}, {y0:g}, {x1:g}, {y1:g}"
-    if not (0 <= (x0 + x1) / 2 <= width and 0 <= (y0 + y1) / 2 <= height):
-        raise InputError(
-            f"{where} lies outside the picture of {width} x {height} pixels; its coordinates are of"
-            " another scale or another picture"
-        )
-    if min(x1 - x0, y1 - y0) < MIN_BOX:
-        raise InputError(
-            f"{where} is smaller than {MIN_BOX} pixels in a picture of {width} x {height}; its"
-            " coordinates are of another scale: pixels are expected, not shares of the picture"
-        )
+    problem = box_problem(sample.box, width, height)
+    if problem is not None:
+        raise InputError(f"{readable(sample.path)}: {problem}")
+    return crop_box(picture, sample.box)[0]
 
 
 def _load_ahead(

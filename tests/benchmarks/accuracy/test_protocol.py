@@ -245,8 +245,8 @@ def test_20000_rows_stay_far_below_a_gigabyte(make, tmp_path):
         ((5000.0, 5000.0, 5100.0, 5120.0), "lies outside the picture of 90 x 80 pixels"),
         ((-900.0, 10.0, -800.0, 60.0), "lies outside"),
         ((-1e300, 0.0, 1e9, 60.0), "lies outside"),
-        ((0.2, 0.1, 0.8, 0.7), "is smaller than 4 pixels in a picture of 90 x 80"),
-        ((10.0, 10.0, 10.0 + 1e-12, 60.0), "is smaller than 4 pixels"),
+        ((0.2, 0.1, 0.8, 0.7), "is smaller than 2 pixels; boxes are in pixels"),
+        ((10.0, 10.0, 10.0 + 1e-12, 60.0), "is smaller than 2 pixels"),
     ],
 )
 def test_a_box_of_another_scale_is_missing_with_its_sample_and_the_pictures_size(
