@@ -127,6 +127,9 @@ def _root(
 def main() -> None:
     """Run the command line."""
     _open_missing_streams()
+    # Read when OpenCV is loaded, by whichever option or command: what goes wrong is said by us.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     for stream in (sys.stdout, sys.stderr):
         # What the encoding of a terminal or pipe lacks is written as an escape.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

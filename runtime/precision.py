@@ -32,14 +32,15 @@ class PrecisionSpec:
         bits: of a weight.
         gates: by target; only these targets have artifacts of the precision.
         max_drop: how much worse than the reference's any metric of accuracy may be.
-        color: of its points in a plot, as SVG has it.
+        color: of its points in a plot: red, green, blue, told apart by colour-blind eyes too (Okabe
+            and Ito, see ``runtime.output.palette``).
         calibrated: whether it is made on sample faces.
     """
 
     bits: int
     gates: Mapping[Target, Gates]
     max_drop: float
-    color: str
+    color: tuple[int, int, int]
     calibrated: bool = False
 
 
@@ -54,19 +55,19 @@ PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
             "cpu": Gates(max_error=1e-3, agreement=1.0),
         },
         max_drop=0.001,
-        color="#1f5fa8",
+        color=(0, 114, 178),
     ),
     "fp16": PrecisionSpec(
         bits=16,
         gates={"gpu": Gates(ccc=0.9999, agreement=0.99)},
         max_drop=0.01,
-        color="#2a8a4a",
+        color=(0, 158, 115),
     ),
     "int8": PrecisionSpec(
         bits=8,
         gates={"gpu": _INT8_GATES, "cpu": _INT8_GATES},
         max_drop=0.03,
-        color="#b5481d",
+        color=(213, 94, 0),
         calibrated=True,
     ),
 }

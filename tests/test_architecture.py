@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from emonet_deploy.benchmarks.speed import plot, roofline
+from emonet_deploy.benchmarks.speed import roofline
 from emonet_deploy.emonet_ref import optional_packages
 from emonet_deploy.export.quantization import schemes
 from emonet_deploy.runtime import precision, types
@@ -186,7 +186,6 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
         (library.PACKAGES, library.EngineKind),
         (schemes.FLAVOURS, types.Target),
         (roofline.BYTES, types.Precision),
-        (plot.COLORS, types.Precision),
     ],
 )
 def test_a_table_has_a_row_for_every_choice(table, choices):

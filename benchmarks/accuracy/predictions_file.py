@@ -43,6 +43,7 @@ COLUMNS: Final = (
     "arousal",
 )
 """``sample`` is the number in the data set; classes are the model's, empty where none is known."""
+_BYTES: Final = "surrogateescape"  # Names of files that are no UTF-8 are written as their bytes.
 
 
 class PredictionFile:
@@ -99,9 +100,9 @@ class PredictionFile:
         with atomic_write(self._rows) as temporary:
             # Written anew: the end of the old file may be half a row.
             rows = self._lines(self.numbers.tolist(), self.values, header=True)
-            temporary.write_text(rows, encoding="utf-8", newline="")
+            temporary.write_text(rows, encoding="utf-8", errors=_BYTES, newline="")
         try:
-            self._file = self._rows.open("a", encoding="utf-8", newline="")
+            self._file = self._rows.open("a", encoding="utf-8", errors=_BYTES, newline="")
         except OSError as error:
             raise InputError(f"cannot write {self._rows}: {why(error)}") from error
 
@@ -218,16 +219,18 @@ class PredictionFile:
         types |= dict.fromkeys(("sample", "expression_true", "expression"), pa.int64())
         options = arrow_csv.ConvertOptions(column_types=types)
         parsing = arrow_csv.ParseOptions(newlines_in_values=True)
-        table = arrow_csv.read_csv(self._rows, parse_options=parsing, convert_options=options)
-        with atomic_write(self.path) as temporary:
-            parquet.write_table(table.sort_by("sample"), temporary)
+        # Files, not names: pyarrow takes no name that is not UTF-8.
+        with self._rows.open("rb") as rows:
+            table = arrow_csv.read_csv(rows, parse_options=parsing, convert_options=options)
+        with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+            parquet.write_table(table.sort_by("sample"), file)
         self._rows.unlink()
 
 
 def _read_csv(path: Path) -> dict[str, list[Any]]:
     # A run that was killed may have left half a row.
     whole, _, _ = read_bytes(path, _MAX_ROWS).rpartition(b"\n")
-    rows = list(csv.reader(io.StringIO(whole.decode(), newline=""), strict=True))
+    rows = list(csv.reader(io.StringIO(whole.decode("utf-8", _BYTES), newline=""), strict=True))
     if tuple(rows[:1]) != (list(COLUMNS),):
         raise ValueError
     columns = zip(*rows[1:], strict=True) if rows[1:] else ([] for _ in COLUMNS)

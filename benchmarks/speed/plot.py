@@ -8,8 +8,9 @@ import numpy as np
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import label
-from emonet_deploy.runtime.output.palette import PRECISIONS, Color
+from emonet_deploy.runtime.output.palette import Color
 from emonet_deploy.runtime.output.svg import Circle, Line, Shape, Text, as_svg
+from emonet_deploy.runtime.precision import PRECISIONS
 
 __all__ = ["plot"]
 
@@ -51,9 +52,10 @@ def plot(rows: Sequence[BenchRow], title: str) -> str:
     below, above = "images per second (more is better)", "CCC with the PyTorch reference"
     shapes.append(Text(middle, HEIGHT - 14, below, 13, _INK, "middle"))
     shapes.append(Text(LEFT, TOP - 12, f"{above} (higher is better)", 13, _INK))
+    colors: dict[str, Color] = {name: spec.color for name, spec in PRECISIONS.items()}
     taken: list[float] = []
     for row, nines in sorted(shown, key=lambda item: item[0].throughput):
-        color = PRECISIONS[row.precision]
+        color = colors[row.precision]
         at_x, at_y = x(row.throughput), y(nines)
         text_y = at_y + 4
         while any(abs(text_y - other) < 15 for other in taken):

@@ -1,13 +1,12 @@
 """``emonet predict``: emotions of the faces in pictures, videos and cameras."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from emonet_deploy.commands.console import say
 from emonet_deploy.commands.options import engine_of
-from emonet_deploy.commands.predict.options import Clips, Faces, Model, Outputs
+from emonet_deploy.commands.predict.options import Clips, Faces, Model, Outputs, parse_camera
 
 __all__ = ["predict"]
 
@@ -21,24 +20,24 @@ def predict(
         list[str] | None,
         typer.Argument(help="Pictures, videos, folders, patterns, or - for a list on stdin."),
     ] = None,
-    camera: Annotated[int | None, typer.Option(help="Number of a camera.", min=0)] = None,
+    camera: Annotated[
+        str | None, typer.Option(help="A camera: its number, or its address (rtsp://, http://).")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Faces run at once.", min=1)] = 8,
 ) -> None:
     """Tell the emotion, valence and arousal of every face in pictures, videos or a camera."""
-    # Read when OpenCV is loaded: what goes wrong is said by us, once.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     from emonet_deploy.commands.predict.run import prepare, run_predict
     from emonet_deploy.runtime.backends.registry import load_session
 
-    job = prepare(inputs or (), camera, faces, clips, outputs)
+    source = None if camera is None else parse_camera(camera)
+    job = prepare(inputs or (), source, faces, clips, outputs)
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
         from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
 
-        source = resolve_checkpoint(model.checkpoint, model.nclass, say)
+        weights = resolve_checkpoint(model.checkpoint, model.nclass, say)
         ((artifact, backend),) = obtain(
-            [backend or "onnx"], [model.precision], model.nclass, source, model.out, say,
+            [backend or "onnx"], [model.precision], model.nclass, weights, model.out, say,
             [model.target],
         )  # fmt: skip
     with load_session(artifact, backend, model.device, model.threads) as session:

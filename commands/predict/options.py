@@ -20,7 +20,7 @@ from emonet_deploy.commands.options import (
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import Crop, DetectorName
 
-__all__ = ["Clips", "Faces", "Model", "Outputs"]
+__all__ = ["Clips", "Faces", "Model", "Outputs", "parse_camera"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,21 @@ class Faces:
     ] = "paper"
 
 
+def parse_camera(name: str) -> int | str:
+    """Return a camera's number, or its address.
+
+    Raises:
+        typer.BadParameter: it is neither.
+    """
+    number = name.removeprefix("/dev/video")
+    if number.isdecimal() and len(number) < 4:
+        return int(number)
+    scheme, separator, host = name.partition("://")
+    if separator and host and scheme.isalnum() and scheme.lower() != "file":
+        return name
+    raise typer.BadParameter(f"{name!r} is no number of a camera, nor an address (rtsp://...)")
+
+
 def parse_smoothing(name: str) -> str:
     """Return what smooths over time, once it is sure that it does.
 
@@ -98,6 +113,11 @@ class Clips:
     memory: Annotated[
         float, typer.Option(help="Seconds after which a face that left is forgotten.", min=0)
     ] = 60.0
+    every: Annotated[int, typer.Option(help="Look at each so-many-th frame only.", min=1)] = 1
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Look at no more frames of a second than that.", min=0.01),
+    ] = None
 
 
 @dataclass(frozen=True)

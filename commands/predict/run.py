@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "prepare", "run_predict"]
 
+_SMALL = 6.0
+"""Made smaller by more than that, faces of 80 pixels may be missed."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -29,7 +33,7 @@ class Job:
 
     Attributes:
         sources: pictures and videos.
-        camera: number of a camera that is read after them.
+        camera: number or address of a camera that is read after them.
         detector: finds the faces.
         copies: where the annotated copy of each source goes.
         faces: how faces are cut out.
@@ -38,7 +42,7 @@ class Job:
     """
 
     sources: "list[Source]"
-    camera: int | None
+    camera: int | str | None
     detector: "Detector"
     copies: dict[str, Path]
     faces: Faces
@@ -47,21 +51,31 @@ class Job:
 
 
 def prepare(
-    names: Sequence[str], camera: int | None, faces: Faces, clips: Clips, outputs: Outputs
+    names: Sequence[str],
+    camera: int | str | None,
+    faces: Faces,
+    clips: Clips,
+    outputs: Outputs,
 ) -> Job:
     """Find the inputs, the outputs and the detector, before a model is loaded.
 
     Raises:
         EmonetError: an input is missing, an output exists, or an option makes no sense.
     """
-    from emonet_deploy.runtime.media.inputs import expand_inputs
+    from emonet_deploy.runtime.detection.fixed import KnownBoxes
+    from emonet_deploy.runtime.media.inputs import expand_inputs, read_list
     from emonet_deploy.runtime.output.copies import plan_copies
     from emonet_deploy.runtime.output.timeline import check_timeline
 
-    found: dict[Path, Source] = {}
-    for source in expand_inputs(_listed(names)):
-        found.setdefault(source.path.resolve(), source)  # What is named twice is read once.
+    found: dict[str, Source] = {}
+    listed = (item for name in names for item in (read_list(_stdin()) if name == "-" else [name]))
+    for source in expand_inputs(listed, say):
+        found.setdefault(realpath(source.path), source)  # What is named twice is read once.
     sources = list(found.values())
+    there = [source for source in sources if source.problem is None]
+    problems = [source.problem for source in sources if source.problem is not None]
+    if problems and not there:
+        raise InputError(problems[0])
     if not sources and camera is None:
         raise InputError("no input named", hint="give pictures, videos, folders, or --camera 0")
     if outputs.timeline is not None:
@@ -70,8 +84,15 @@ def prepare(
     if outputs.save is not None:
         copies = plan_copies(outputs.save, sources, camera)
     _check_outputs([*outputs.files, *copies.values()], sources, force=outputs.force)
-    moving = camera is not None or any(source.is_video for source in sources)
-    return Job(sources, camera, _detector(faces, moving=moving), copies, faces, clips, outputs)
+    if outputs.timeline is not None:
+        are_clips = [source.is_video for source in there] + [True] * (camera is not None)
+        if are_clips != [True]:
+            raise InputError("a timeline shows one video", hint="name one, or leave --timeline out")
+    moving = camera is not None or any(source.is_video for source in there)
+    detector = _detector(faces, moving=moving)
+    if isinstance(detector, KnownBoxes) and camera is None:
+        detector.require([str(source.path) for source in there])
+    return Job(sources, camera, detector, copies, faces, clips, outputs)
 
 
 def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
@@ -81,6 +102,8 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
         EmonetError: nothing could be read, or an output could not be written.
     """
     from emonet_deploy.commands.signals import stop_signals
+    from emonet_deploy.runtime.detection.base import shrinkage
+    from emonet_deploy.runtime.detection.fixed import KnownBoxes
     from emonet_deploy.runtime.media.reader import SourceReader
     from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
     from emonet_deploy.runtime.pipeline.predictor import Predictor
@@ -88,7 +111,15 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     from emonet_deploy.runtime.tracking.tracker import Tracker
 
     with stop_signals(say) as stop, ExitStack() as outputs:
-        reader = SourceReader(job.sources, job.camera, say=warn, stop=stop)
+        reader = SourceReader(
+            job.sources,
+            job.camera,
+            every=job.clips.every,
+            max_fps=job.clips.fps,
+            say=warn,
+            stop=stop,
+        )
+        shrunk = 0.0
         pipeline = EmotionPipeline(
             Predictor(session, batch),
             job.detector,
@@ -103,14 +134,26 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
             for done, result in enumerate(results, 1):
                 for sink in sinks:
                     sink.append(result)
+                shrunk = max(shrunk, shrinkage(result.frame, job.faces.detect_size))
                 update(done, None)
     if stop.is_set():
         say("stopped before the end; the outputs are complete up to there")
         return ExitCode.INTERRUPTED
+    searched = job.faces.boxes is None and job.faces.detector != "none"
+    if searched and shrunk > _SMALL:
+        say(
+            f"note: faces were searched in pictures made up to {shrunk:.0f} times smaller; "
+            "a larger --detect-size finds smaller faces"
+        )
+    failed = False
     if reader.unreadable:
         count = len(job.sources) + (job.camera is not None)
         warn(f"error: {reader.unreadable} of {count} inputs could not be read, see above")
-    return ExitCode.ERROR if reader.unreadable else ExitCode.OK
+        failed = True
+    if isinstance(job.detector, KnownBoxes) and (problem := job.detector.problem()):
+        warn(f"error: {problem}")
+        failed = True
+    return ExitCode.ERROR if failed else ExitCode.OK
 
 
 def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
@@ -135,27 +178,24 @@ def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
     yield Tables()
 
 
-def _listed(names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        if name == "-":
-            yield from filter(None, map(str.strip, sys.stdin))
-        else:
-            yield name
+def _stdin() -> bytes:
+    # As bytes: names in a list need not be in the terminal's encoding.
+    return sys.stdin.buffer.read()
 
 
 def _check_outputs(outputs: Sequence[Path], sources: "Sequence[Source]", *, force: bool) -> None:
-    inputs = {source.path.resolve() for source in sources}
-    taken: set[Path] = set()
+    inputs = {realpath(source.path) for source in sources}
+    taken: set[str] = set()
     for path in outputs:
-        if path.resolve() in inputs:
+        if realpath(path) in inputs:
             raise InputError(f"{path} is an input", hint="an output needs another name")
-        if path.resolve() in taken:
+        if realpath(path) in taken:
             raise InputError(f"{path} is named for two outputs", hint="give each its own name")
         if path.is_dir():
             raise InputError(f"{path} is a folder", hint="name a file")
         if path.exists() and not force:
             raise InputError(f"{path} exists", hint="name another file or add --force")
-        taken.add(path.resolve())
+        taken.add(realpath(path))
 
 
 def _detector(faces: Faces, *, moving: bool) -> "Detector":
@@ -163,7 +203,7 @@ def _detector(faces: Faces, *, moving: bool) -> "Detector":
     from emonet_deploy.runtime.detection.load import default_detector, load_detector
 
     if faces.boxes is not None:
-        return KnownBoxes(faces.boxes)
+        return KnownBoxes(faces.boxes, say=warn)
     name = faces.detector
     searching = faces.detector_model is not None or default_detector() is not None
     if name == "auto" and not searching and not moving:

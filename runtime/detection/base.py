@@ -5,7 +5,7 @@ from typing import Final, Protocol
 
 from emonet_deploy.runtime.media.frame import Frame
 
-__all__ = ["FAINT", "Box", "Detection", "Detector", "network_size"]
+__all__ = ["FAINT", "Box", "Detection", "Detector", "network_size", "shrinkage"]
 
 FAINT: Final = 0.4
 """The share of a detector's lowest score down to which faint detections are reported."""
@@ -24,12 +24,14 @@ class Detection:
         faint: the score alone is too low to believe in a face. A tracker takes such a detection
             where it already follows one; elsewhere it is dropped.
         ready: the whole picture is the face crop, to be resized but not cropped.
+        turns: by how many quarters the picture is turned clockwise for the face to be upright.
     """
 
     box: Box
     score: float
     faint: bool = False
     ready: bool = False
+    turns: int = 0
 
 
 class Detector(Protocol):
@@ -47,6 +49,11 @@ def network_size(frame: Frame, size: int | None) -> tuple[int, int]:
     people, and 384 for a frame of a clip, where speed counts. Pictures are never enlarged.
     """
     height, width = frame.image.shape[:2]
-    longest = size or (640 if frame.time is None else 384)
-    scale = min(1.0, longest / max(height, width))
+    scale = 1 / shrinkage(frame, size)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def shrinkage(frame: Frame, size: int | None) -> float:
+    """Return how many times smaller a network sees a frame, from 1; see ``network_size``."""
+    longest = size or (640 if frame.time is None else 384)
+    return float(max(1.0, max(frame.image.shape[:2]) / longest))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
+from emonet_deploy.runtime.detection.upright import quarter_turns
 from emonet_deploy.runtime.media.frame import Frame
 
 __all__ = ["CenterFace", "decode", "is_installed"]
@@ -63,13 +64,19 @@ class CenterFace:
             frame.image, (columns, rows), interpolation=cv2.INTER_AREA
         )
         tensor = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
-        heatmap, size, offset, _ = self._session.run(None, {"input.1": tensor})
-        boxes, scores = decode(heatmap[0, 0], size[0], offset[0], self._min_score * FAINT)
+        heatmap, size, offset, five = (
+            found[0] for found in self._session.run(None, {"input.1": tensor})
+        )
+        boxes, scores, points = decode(heatmap[0], size, offset, five, self._min_score * FAINT)
+        turns = [
+            quarter_turns(own, float((box[2:] - box[:2]).mean()))
+            for own, box in zip(points, boxes, strict=True)
+        ]
         boxes *= (width / columns, height / rows, width / columns, height / rows)
         np.clip(boxes, 0, (width, height, width, height), out=boxes)
         return [
-            Detection((x0, y0, x1, y1), float(score), bool(score < self._min_score))
-            for (x0, y0, x1, y1), score in zip(boxes.tolist(), scores, strict=True)
+            Detection((x0, y0, x1, y1), float(score), bool(score < self._min_score), turns=turn)
+            for (x0, y0, x1, y1), score, turn in zip(boxes.tolist(), scores, turns, strict=True)
             if x1 > x0 and y1 > y0
         ]
 
@@ -78,10 +85,11 @@ def decode(
     heatmap: NDArray[np.float32],
     size: NDArray[np.float32],
     offset: NDArray[np.float32],
+    points: NDArray[np.float32],
     threshold: float,
     max_iou: float = 0.3,
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Turn the network's maps into boxes.
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.float64]]:
+    """Turn the network's maps into boxes and points.
 
     Each cell of the maps stands for 4 x 4 pixels. A cell whose score passes the threshold is a
     face: its centre is the cell's middle moved by the offset, its sides are 4 exp(size).
@@ -90,6 +98,8 @@ def decode(
         heatmap: float32 h x w, scores in [0, 1].
         size: float32 2 x h x w, logarithm of height and width in cells.
         offset: float32 2 x h x w, of the centre, downwards and to the right, in cells.
+        points: float32 10 x h x w: of two eyes, nose and two corners of the mouth how far down
+            and to the right they are in the box, as shares of its sides.
         threshold: lowest score of a face.
         max_iou: non-maximum suppression (NMS): of two boxes with a larger intersection over union
             only the surer one stays.
@@ -97,6 +107,7 @@ def decode(
     Returns:
         boxes: float64 n x 4 (left, top, right, bottom), in pixels of the network's input.
         scores: float32 n, descending.
+        points: float64 n x 5 x 2, x and y in pixels of the network's input.
     """
     rows, columns = np.nonzero(heatmap > threshold)
     scores = heatmap[rows, columns]
@@ -109,7 +120,9 @@ def decode(
     sides = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), axis=1)
     kept = cv2.dnn.NMSBoxes(sides.tolist(), scores.tolist(), threshold, max_iou)
     chosen = np.asarray(kept, np.int64).ravel()
-    return boxes[chosen], scores[chosen]
+    shares = points[:, rows, columns].T.reshape(-1, 5, 2)[..., ::-1].astype(np.float64)
+    placed = sides[:, None, :2] + shares * sides[:, None, 2:]
+    return boxes[chosen], scores[chosen], placed[chosen]
 
 
 def _up(pixels: int) -> int:

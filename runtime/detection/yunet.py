@@ -14,8 +14,10 @@ import numpy as np
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.download import download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
+from emonet_deploy.runtime.detection.upright import quarter_turns
 from emonet_deploy.runtime.media.frame import Frame
 
 __all__ = ["YuNet", "cached_model", "fetch_model"]
@@ -46,15 +48,15 @@ class YuNet:
             InputError: OpenCV cannot use the file.
         """
         self._size, self._min_score = size, min_score
+        name = readable(os.fspath(model))
         if not Path(model).is_file():
-            raise InputError(f"there is no YuNet model at {model}; check the name")
+            raise InputError(f"there is no YuNet model at {name}; check the name")
         try:
-            self._network = cv2.FaceDetectorYN.create(
-                os.fspath(model), "", (32, 32), FAINT * min_score
-            )
+            with utf8_path(model) as path:
+                self._network = cv2.FaceDetectorYN.create(path, "", (32, 32), FAINT * min_score)
         except cv2.error as error:
             raise InputError(
-                f"OpenCV cannot use {model} as YuNet model; take {_NAME} of OpenCV's model zoo"
+                f"OpenCV cannot use {name} as YuNet model; take {_NAME} of OpenCV's model zoo"
             ) from error
 
     def detect(self, frame: Frame) -> list[Detection]:
@@ -74,6 +76,7 @@ class YuNet:
         if found is None:
             return []
         # Each row: left, top, width, height, five points, score.
+        # The points are eyes, nose and corners of the mouth.
         rows_by_score = np.asarray(found, np.float64)[np.argsort(-found[:, 14], kind="stable")]
         along_x, along_y = width / columns, height / rows
         return [
@@ -81,8 +84,9 @@ class YuNet:
                 (x * along_x, y * along_y, (x + w) * along_x, (y + h) * along_y),
                 score,
                 score < self._min_score,
+                turns=quarter_turns(np.reshape(points, (5, 2)), (w + h) / 2),
             )
-            for x, y, w, h, score in rows_by_score[:, (0, 1, 2, 3, 14)].tolist()
+            for x, y, w, h, *points, score in rows_by_score.tolist()
         ]
 
 

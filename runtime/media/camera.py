@@ -11,6 +11,7 @@ import numpy as np
 
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.frame import Frame
+from emonet_deploy.runtime.media.pace import Pace
 
 __all__ = ["CameraReader", "camera_name"]
 
@@ -46,21 +47,24 @@ class CameraReader:
             stop: ends the waiting for a lost one.
 
         Raises:
-            InputError: there is no such camera, or nothing answers.
+            InputError: there is no such camera, nothing answers, or what answers is a clip.
         """
         self.name = camera_name(source)
-        self._source, self._every, self._max_fps = source, every, max_fps
+        self._source, self._pace = source, Pace(every, max_fps)
         self._say, self._stop = say, stop or Event()
         self.broken = 0
         capture = self._open()
         if capture is None:
             hint = "number and its permissions" if isinstance(source, int) else "address"
-            raise InputError(f"{self.name} is not there or in use; check its {hint}")
+            raise InputError(f"{self.name} is not there or in use", hint=f"check its {hint}")
         self._capture = capture
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if np.isfinite(fps) and 0.1 <= fps <= 240 else 25.0
-        # A clip behind an address has an end, a camera has none.
-        self._is_clip = isinstance(source, str) and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 1
+        if isinstance(source, str) and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 1:
+            # Of a camera only the newest frames count; of a clip all do.
+            raise InputError(
+                f"{self.name} is a clip, not a camera", hint="download it and name the file"
+            )
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; a network camera that is lost is connected to again.
@@ -68,21 +72,19 @@ class CameraReader:
         Raises:
             InputError: the camera stops answering.
         """
-        start, due = time.monotonic(), -1.0
-        index = 0
-        fps = min(self.fps / self._every, self._max_fps or self.fps)
+        start, index = time.monotonic(), 0
+        fps = self._pace.rate(self.fps)
         try:
             while True:
                 good, image = self._capture.read()
                 if not good:
-                    if self._is_clip or self._stop.is_set():
+                    if self._stop.is_set():
                         return
                     if not self._found_again():
-                        raise InputError(f"{self.name} stopped answering; check its cable")
+                        raise InputError(f"{self.name} stopped answering", hint="check its cable")
                     continue
                 now = time.monotonic() - start
-                if index % self._every == 0 and now >= due:
-                    due = now + 1 / self._max_fps - 0.5 / self.fps if self._max_fps else due
+                if self._pace.wants(index, now):
                     frame = cv2.cvtColor(np.asarray(image, np.uint8), cv2.COLOR_BGR2RGB)
                     yield Frame(np.asarray(frame, np.uint8), self.name, index, now, fps)
                 index += 1

@@ -1,5 +1,6 @@
 """What a file is, told by its first bytes: a name can say anything."""
 
+import codecs
 from typing import Final, Literal
 
 __all__ = ["HEAD", "describe_content", "is_heif", "media_kind"]
@@ -86,7 +87,7 @@ def describe_content(head: bytes) -> str:
     if not any(head):
         return "nothing but zeros"
     try:
-        head[:-3].decode("utf-8")  # the last character may be cut
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
     except UnicodeDecodeError:
         return "of another kind"
     return "of another kind" if b"\0" in head else "text"

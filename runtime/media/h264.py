@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
 from emonet_deploy.errors import InputError, one_line
 
-__all__ = ["H264Writer", "is_installed"]
+__all__ = ["MAX_STILL", "H264Writer", "is_installed"]
+
+MAX_STILL: Final = 10.0
+"""Seconds a picture may stand; a longer jump of the time stamps is cut."""
 
 _CLOCK: Final = 90_000  # Ticks of a second, as usual in video.
 _ENCODERS: Final = ("libx264", "libopenh264", "h264")
@@ -81,7 +84,7 @@ class H264Writer:
                 except av.error.FFmpegError as failure:
                     raise self._failure(failure) from failure
 
-    def write(self, image: NDArray[np.uint8], at: float) -> None:
+    def write(self, image: NDArray[np.uint8], time: float) -> None:
         """Append a frame, see ``VideoWriter``."""
         import av
 
@@ -90,11 +93,16 @@ class H264Writer:
         even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         try:
             if self._video is None:
-                self._start = at
+                self._start = time
                 self._begin(even.shape[1], even.shape[0])
             frame = av.VideoFrame.from_ndarray(np.asarray(even, np.uint8), format="rgb24")
-            # Time only goes forward.
-            self._last = max(self._last + 1, round((at - self._start) * _CLOCK))
+            # Time only goes forward, and a wild jump of it is cut.
+            at = round((time - self._start) * _CLOCK)
+            longest = self._last + round(MAX_STILL * _CLOCK)
+            if self._last >= 0 and at > longest:
+                self._start += (at - longest) / _CLOCK
+                at = longest
+            self._last = max(self._last + 1, at)
             frame.pts, frame.time_base = self._last, Fraction(1, _CLOCK)
             self._file.mux(self._video.encode(frame))
         except (av.error.FFmpegError, ValueError) as error:

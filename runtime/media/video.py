@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 import cv2
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.frame import Frame
+from emonet_deploy.runtime.media.pace import Pace
 from emonet_deploy.runtime.media.truncation import is_cut_short
 
 __all__ = ["VideoReader"]
@@ -51,7 +52,7 @@ class VideoReader:
         """
         self.name = os.fspath(source)
         self._path = Path(source)
-        self._every, self._max_fps = every, max_fps
+        self._pace = Pace(every, max_fps)
         shown = readable(self.name)
         try:
             if not self._path.is_file():
@@ -89,8 +90,8 @@ class VideoReader:
         capture = self._open()
         if capture is None:
             raise InputError(f"{readable(self.name)} is gone; check the name")
-        index, failures, first, last, due = 0, 0, 0.0, -1.0, -1.0
-        fps = min(self.fps / self._every, self._max_fps or self.fps)
+        index, failures, first, last = 0, 0, 0.0, -1.0
+        fps = self._pace.rate(self.fps)
         try:
             while failures < _MAX_FAILURES:
                 if not capture.grab():
@@ -101,7 +102,7 @@ class VideoReader:
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 # Damaged files repeat stamps or run backwards; time does neither.
                 last = stamp if np.isfinite(stamp) and stamp > last else last + 1 / self.fps
-                wanted = index % self._every == 0 and last >= due
+                wanted = self._pace.wants(index + failures, last)
                 good, image = capture.retrieve() if wanted else (True, None)
                 if not good:
                     failures += 1
@@ -110,8 +111,6 @@ class VideoReader:
                 index, failures = index + failures, 0
                 first = first if index else last
                 if image is not None:
-                    # Half a frame early is on time: stamps are rounded.
-                    due = last + 1 / self._max_fps - 0.5 / self.fps if self._max_fps else due
                     yield Frame(_as_shown(image, self._aspect), self.name, index, last, fps)
                 index += 1
         finally:
@@ -123,7 +122,10 @@ class VideoReader:
     def _open(self) -> cv2.VideoCapture | None:
         with utf8_path(self._path) as path:
             capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-        return capture if capture.isOpened() else None
+        if not capture.isOpened():
+            return None
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # not by itself before OpenCV 4.12
+        return capture
 
     def _missing(self, index: int, span: float) -> int:
         """Return how many frames a file lacks at its end, or nowhere in time.
@@ -168,8 +170,9 @@ def _probe(capture: cv2.VideoCapture) -> tuple[float, float]:
             offset = _number(capture.get(cv2.CAP_PROP_PTS), 0, 1e9)
         stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
     steps = [step for step in np.diff(stamps).tolist() if np.isfinite(step) and step > 0]
-    # The shorter of the usual steps: pauses between frames lower no rate.
-    return (median(sorted(steps)[: -(-2 * len(steps) // 3)]) if steps else 0.0), offset
+    # Pauses lower no rate.
+    usual = [step for step in steps if step <= 2 * median(steps)]
+    return (fmean(usual) if usual else 0.0), offset
 
 
 def _number(value: float, low: float, high: float) -> float:

@@ -26,18 +26,17 @@ WRITABLE_VIDEOS: Final = {
     ".avi": "MJPG",
     ".webm": "VP80",
 }
-_MAX_REPEATS = 10.0  # Seconds a picture may stand; a longer jump of the time stamps is cut.
 
 
 class VideoWriter(Protocol):
     """Takes the frames of a video; made by ``write_video``."""
 
-    def write(self, image: NDArray[np.uint8], at: float) -> None:
+    def write(self, image: NDArray[np.uint8], time: float) -> None:
         """Append a frame.
 
         Args:
             image: uint8 H x W x 3, RGB, of the same size every time.
-            at: seconds since the clip began.
+            time: seconds since the clip began.
 
         Raises:
             InputError: the video cannot be written.
@@ -78,9 +77,9 @@ def write_video(
 class _OpenCVWriter:
     """Writes frames where their time stamps put them, at a constant rate.
 
-    A frame that comes late leaves the one before it standing, and of two frames for one place the
-    later is dropped: the video keeps the clip's time even where frames were broken or came at an
-    uneven pace.
+    A frame that comes late leaves the one before it standing; one whose place is taken stands at
+    the next, and is dropped if that is taken, too: the video keeps the clip's time even where
+    frames were broken or came at an uneven pace.
     """
 
     def __init__(self, path: Path, final: Path, codec: str, fps: float) -> None:
@@ -90,17 +89,19 @@ class _OpenCVWriter:
         self._count = 0
         self._last: Any = None
 
-    def write(self, image: NDArray[np.uint8], at: float) -> None:
+    def write(self, image: NDArray[np.uint8], time: float) -> None:
         # Codecs want even sides: an odd one is widened by its last column or row.
         height, width = image.shape[:2]
         even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         if self._writer is None:
-            self._writer, self._start = self._open(even.shape[1], even.shape[0]), at
-        place = round((at - self._start) * self._fps)
-        longest = round(_MAX_REPEATS * self._fps)
+            self._writer, self._start = self._open(even.shape[1], even.shape[0]), time
+        place = round((time - self._start) * self._fps)
+        longest = round(h264.MAX_STILL * self._fps)
         if place - self._count > longest:
             self._start += (place - self._count - longest) / self._fps
             place = self._count + longest
+        if place == self._count - 1:
+            place = self._count
         picture = cv2.cvtColor(even, cv2.COLOR_RGB2BGR)
         while self._count <= place:
             self._writer.write(self._last if self._count < place else picture)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.runtime.detection.base import Box
+from emonet_deploy.runtime.output.layout import Layout, Spot
 from emonet_deploy.runtime.output.palette import Color, identity_color
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 
@@ -19,6 +20,7 @@ Image = NDArray[np.uint8]
 
 _DARK: Final[Color] = (24, 24, 24)
 _LIGHT: Final[Color] = (236, 236, 236)
+_FAR: Final = 30_000  # Pixels; OpenCV cannot draw much further out.
 _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -44,17 +46,19 @@ class Annotator:
         # Everything scales with the frame, within what is legible.
         unit = float(np.clip(min(canvas.shape[:2]) / 360, 0.75, 6.0))
         self._remember(result)
-        for face in result.faces:
-            color = identity_color(face.identity)
-            _draw_box(canvas, face.box, color, unit)
+        boxes = [_drawable(face.box) for face in result.faces]
+        for face, box in zip(result.faces, boxes, strict=True):
+            _draw_box(canvas, box, identity_color(face.identity), unit)
             if self._landmarks:
                 _draw_landmarks(canvas, face, unit)
-        # Labels last: no box or landmark of a neighbour covers them.
-        for face in result.faces:
-            color = identity_color(face.identity)
+        height, width = canvas.shape[:2]
+        layout = Layout(width, height, boxes)
+        # Labels first: they say all that the discs show.
+        for face, box in zip(result.faces, boxes, strict=True):
+            _draw_label(canvas, face, box, layout, unit)
+        for face, box in zip(result.faces, boxes, strict=True):
             path = [(v, a) for _, v, a in self._paths.get(face.identity, ())]
-            _draw_circumplex(canvas, face, path, color, unit)
-            _draw_label(canvas, face, color, unit)
+            _draw_circumplex(canvas, face, box, layout, path, unit)
         return canvas
 
     def _remember(self, result: FrameResult) -> None:
@@ -115,63 +119,88 @@ def _draw_landmarks(canvas: Image, face: FaceResult, unit: float) -> None:
         cv2.circle(canvas, (round(x), round(y)), radius, _LIGHT, -1, cv2.LINE_AA)
 
 
-def _draw_label(canvas: Image, face: FaceResult, color: Color, unit: float) -> None:
-    height, width = canvas.shape[:2]
+def _drawable(box: Box) -> Box:
+    """Return a box within what OpenCV can draw."""
+    x0, y0, x1, y1 = np.clip(box, -_FAR, _FAR).tolist()
+    return x0, y0, x1, y1
+
+
+def _draw_label(canvas: Image, face: FaceResult, box: Box, layout: Layout, unit: float) -> None:
+    color = identity_color(face.identity)
     scale, weight, pad = 0.5 * unit, max(1, round(1.2 * unit)), round(3 * unit)
-    lines, across, down = _fitting(face, scale, weight, width - 2 * pad)
-    box_width, line_height = across + 2 * pad, down + 2 * pad
-    box_height = len(lines) * line_height
-    x = int(np.clip(round(face.box[0]), 0, max(0, width - box_width)))
-    # Above the box; where the frame ends, just inside it.
-    y = round(face.box[1]) - box_height
-    y = int(np.clip(y if y >= 0 else round(face.box[1]), 0, max(0, height - box_height)))
-    cv2.rectangle(canvas, (x, y), (x + box_width, y + box_height), color, -1)
+    lines, down, spot = _placed(face, box, layout, scale, weight, pad)
+    left, top, right, bottom = spot
+    x0, y0, x1, y1 = box
+    # The nearest points of label and box; where they are apart, a line joins them.
+    start = (round(np.clip((x0 + x1) / 2, left, right)), round(np.clip((y0 + y1) / 2, top, bottom)))
+    end = (round(np.clip(start[0], x0, x1)), round(np.clip(start[1], y0, y1)))
+    if start != end:
+        cv2.line(canvas, start, end, color, max(1, round(unit)), cv2.LINE_AA)
+    cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), color, -1)
     bright = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] > 110
     for row, text in enumerate(lines):
-        at = (x + pad, y + row * line_height + down + pad)
+        at = (left + pad, top + row * (down + 2 * pad) + down + pad)
         cv2.putText(
             canvas, text, at, _FONT, scale, _DARK if bright else _LIGHT, weight, cv2.LINE_AA
         )
 
 
-def _fitting(face: FaceResult, scale: float, weight: int, width: int) -> tuple[list[str], int, int]:
-    """Return the fullest label there is room for, its width and the height of a line, in pixels."""
+def _placed(
+    face: FaceResult, box: Box, layout: Layout, scale: float, weight: int, pad: int
+) -> tuple[list[str], int, Spot]:
+    """Return the fullest label there is room for, the height of its letters, and its place."""
     said = face.prediction
     first = f"{face.identity} {said.expression} {100 * said.probabilities[said.expression]:.0f}%"
     labels = (
         [first, f"V{said.valence:+.2f} A{said.arousal:+.2f}"],
         [first],
-        [said.expression],
-        [said.expression[:3]],
+        [f"{face.identity} {said.expression}"],
+        [f"{face.identity} {said.expression[:3]}"],
     )
-    # Two lines beside a small face would hide its neighbours.
-    rooms = (min(width, 2 * (face.box[2] - face.box[0])), width, width, width)
-    for lines, room in zip(labels, rooms, strict=True):
+    for lines in labels:
         sizes = [cv2.getTextSize(text, _FONT, scale, weight)[0] for text in lines]
-        across, down = max(size[0] for size in sizes), max(size[1] for size in sizes)
-        if across <= room:
-            break
-    return lines, int(across), int(down)
+        down = max(size[1] for size in sizes)
+        width = max(size[0] for size in sizes) + 2 * pad
+        height = len(lines) * (down + 2 * pad)
+        # Two lines beside a small face would hide its neighbours.
+        if len(lines) > 1 and width > 2 * (box[2] - box[0]) + 2 * pad:
+            continue
+        above = (box[0], box[1] - height)
+        spot = layout.take(width, height, box, above, away=3.0 * height)
+        if spot is not None:
+            return lines, down, spot
+    # The shortest: anywhere, and where all is full of faces, on the face's own hair.
+    spot = layout.take(width, height, box, above)
+    if spot is None:
+        (across, down), _ = cv2.getTextSize(first, _FONT, scale, weight)
+        if across + 2 * pad <= box[2] - box[0]:
+            lines, width, height = [first], across + 2 * pad, down + 2 * pad
+        spot = layout.take_inside(width, height, box)
+    return lines, down, spot
 
 
 def _draw_circumplex(
-    canvas: Image, face: FaceResult, path: list[tuple[float, float]], color: Color, unit: float
+    canvas: Image,
+    face: FaceResult,
+    box: Box,
+    layout: Layout,
+    path: list[tuple[float, float]],
+    unit: float,
 ) -> None:
-    height, width = canvas.shape[:2]
-    x0, y0, x1, y1 = face.box
-    radius = round(np.clip(0.25 * (y1 - y0), 20 * unit, 60 * unit))
+    """Draw valence and arousal as a place in a disc; where there is no room, nothing is drawn."""
+    color = identity_color(face.identity)
     gap = round(4 * unit)
-    span = 2 * radius + 2 * gap
-    if span > min(height, width):
+    spot = None
+    for share in (0.25, 0.18, 0.12):
+        radius = round(np.clip(share * (box[3] - box[1]), 14 * unit, 60 * unit))
+        span = 2 * radius + 2 * gap
+        # Beside the lower end of the face, else at the nearest place.
+        spot = layout.take(span, span, box, (box[2], box[3] - span), away=span)
+        if spot is not None:
+            break
+    if spot is None:
         return
-    if x1 + span <= width:
-        left = round(x1)
-    elif x0 >= span:
-        left = round(x0) - span
-    else:
-        left = round(x1) - span
-    left = int(np.clip(left, 0, width - span))
-    top = int(np.clip(round(y1) - span, 0, height - span))
+    left, top = spot[:2]
     centre = (left + gap + radius, top + gap + radius)
 
     here = canvas[top : top + span, left : left + span]

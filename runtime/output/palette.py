@@ -1,24 +1,16 @@
-"""The colours of identities, classes and precisions, told apart by colour-blind eyes too."""
+"""The colours of identities and classes, told apart by colour-blind eyes too."""
 
-from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["CLASSES", "IDENTITIES", "PRECISIONS", "Color", "hex_color", "identity_color"]
+__all__ = ["CLASSES", "IDENTITIES", "Color", "hex_color", "identity_color"]
 
 Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
 # Okabe and Ito, "Color universal design", 2008.
-_ORANGE: Final[Color] = (230, 159, 0)
-_SKY: Final[Color] = (86, 180, 233)
-_GREEN: Final[Color] = (0, 158, 115)
-_YELLOW: Final[Color] = (240, 228, 66)
-_VERMILION: Final[Color] = (213, 94, 0)
-_PURPLE: Final[Color] = (204, 121, 167)
-_BLUE: Final[Color] = (0, 114, 178)
-
 IDENTITIES: Final[tuple[Color, ...]] = (
-    _ORANGE, _SKY, _GREEN, _YELLOW, _VERMILION, _PURPLE, _BLUE,
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167),
+    (0, 114, 178),
 )  # fmt: skip
 
 # Paul Tol's "muted" scheme, its grey darkened so that it shows on white.
@@ -27,12 +19,6 @@ CLASSES: Final[tuple[Color, ...]] = (
     (170, 68, 153), (17, 119, 51), (204, 102, 119), (153, 153, 51),
 )  # fmt: skip
 """One for each of the eight expressions, in their order; five classes take the first five."""
-
-PRECISIONS: Final[Mapping[str, Color]] = {
-    "fp32": _BLUE,
-    "fp16": _GREEN,
-    "int8": _VERMILION,
-}
 
 
 def identity_color(identity: int) -> Color:

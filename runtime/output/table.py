@@ -1,4 +1,4 @@
-"""A table, made once, and what it becomes: tab-separated lines, text, Markdown, HTML, a terminal's.
+"""A table, made once, and what it becomes: text, Markdown, HTML, a terminal's, lines with tabs.
 
 Cells are shown as they are wherever that is possible. What would break the format (a tab in a file
 name, ``|`` in Markdown) is written as an escape.
@@ -14,7 +14,7 @@ from emonet_deploy.emonet_ref.storage.names import readable
 if TYPE_CHECKING:
     import rich.table
 
-__all__ = ["Table", "as_html", "as_markdown", "as_rich", "as_text", "as_tsv", "tsv_line"]
+__all__ = ["Table", "as_html", "as_markdown", "as_rich", "as_text"]
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,6 @@ class Table:
         """Return all cells as text, on one line each, the headings first if there are any."""
         rows = (self.columns, *self.rows) if self.columns else self.rows
         return [[readable(str(cell)) for cell in row] for row in rows]
-
-
-def tsv_line(cells: Sequence[object]) -> str:
-    """Return one row of tab-separated text, without the line break."""
-    return "\t".join(readable(str(cell)) for cell in cells)
-
-
-def as_tsv(table: Table) -> str:
-    """Return lines of cells with tabs between them."""
-    return "".join("\t".join(line) + "\n" for line in table.lines())
 
 
 def as_text(table: Table) -> str:

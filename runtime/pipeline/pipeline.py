@@ -134,7 +134,7 @@ class EmotionPipeline:
                 if identity is not None
             ]
         pairs = [
-            crop_face(frame.image, found.box, "stretch" if found.ready else self._crop)
+            crop_face(frame.image, found.box, "stretch" if found.ready else self._crop, found.turns)
             for _, found in named
         ]
         return _Found(

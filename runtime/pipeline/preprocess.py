@@ -125,7 +125,7 @@ def crop_landmarks(image: ArrayLike, landmarks: ArrayLike) -> tuple[Image, NDArr
 
 
 def crop_face(
-    image: NDArray[np.uint8], box: Box, crop: Crop = "paper"
+    image: NDArray[np.uint8], box: Box, crop: Crop = "paper", turns: int = 0
 ) -> tuple[Image, NDArray[np.float64]]:
     """Cut a face out of a picture, around the box a face detector gave.
 
@@ -137,12 +137,23 @@ def crop_face(
         image: uint8 H x W x 3, RGB.
         box: left, top, right, bottom in pixels; it may reach over the border.
         crop: how.
+        turns: by how many quarters the face is turned clockwise, so that it is upright.
 
     Returns:
         The crop, uint8 256 x 256 x 3, and the float64 2 x 3 matrix from the picture's pixels to
         the crop's.
     """
     x0, y0, x1, y1 = box
+    if turns:
+        # A quarter: what is on the left comes to the top.
+        height = image.shape[0]
+        turned = np.ascontiguousarray(np.rot90(image, -1))
+        # The paper's boxes are measured from the middle of the first pixel, others from its edge.
+        end = height - (crop == "paper")
+        around = (end - y1, x0, end - y0, x1)
+        made, matrix = crop_face(turned, around, crop, turns - 1)
+        quarter = np.array([[0.0, -1.0, height - 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+        return made, matrix @ quarter
     if crop == "paper":
         return crop_box(image, (x0, y0 + _FOREHEAD * (y1 - y0), x1, y1))
     across, down = INPUT_SIZE / (x1 - x0), INPUT_SIZE / (y1 - y0)

@@ -1,6 +1,7 @@
 """``emonet predict`` as users type it; the golden model answers, where a model is needed at all."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -160,7 +161,8 @@ def test_folders_patterns_and_lists_on_standard_input(here, monkeypatch):
         else:
             cv2.imwrite(str(path), np.full((40, 30, 3), 99, np.uint8))
     # What is named twice is read once.
-    monkeypatch.setattr("sys.stdin", ["a/1.png\n", "\n", "3.png\n"])
+    listed = io.TextIOWrapper(io.BytesIO(b"a/1.png\n\n3.png\n"))
+    monkeypatch.setattr("sys.stdin", listed)
     code = fake_run("a", "*.png", "-", detector="none", jsonl=here / "r.jsonl")
     assert code == 0
     assert [row["file"] for row in read_jsonl(here / "r.jsonl")] == [
@@ -237,7 +239,9 @@ def test_an_output_that_exists_is_replaced_on_request(film, here):
         (("empty",), "holds no picture or video"),
         (("astronaut.png", "--boxes", "missing.csv"), "cannot read the boxes"),
         (("astronaut.png", "--save", "out.mp4"), "cannot hold a picture"),
-        (("astronaut.png", "empty", "--save", "out.png"), "holds no picture or video"),
+        (("empty", "missing.png"), "holds no picture or video"),
+        (("astronaut.png", "--save", "out.gif"), "cannot write out.gif"),
+        (("astronaut.png", "--timeline", "t.svg"), "a timeline shows one video"),
         (("astronaut.png", "--save", "astronaut.png", "--force"), "is an input"),
         (("astronaut.png", "other/astronaut.png", "--save", "out"), "would both be saved"),
         (("astronaut.png", "--json", "x", "--csv", "x"), "named for two outputs"),

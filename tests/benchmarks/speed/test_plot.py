@@ -4,7 +4,8 @@ from dataclasses import replace
 from helpers.bench_rows import INT8, PEER, ROW
 
 from emonet_deploy.benchmarks.speed.plot import plot
-from emonet_deploy.runtime.output.palette import PRECISIONS, hex_color
+from emonet_deploy.runtime.output.palette import hex_color
+from emonet_deploy.runtime.precision import PRECISIONS
 
 
 def test_the_picture_shows_every_row_that_has_a_concordance():
@@ -17,8 +18,14 @@ def test_the_picture_shows_every_row_that_has_a_concordance():
     assert "ncnn 1.0 <x> fp32, batch 1, 2.00x" in texts
     # Higher concordance is higher up, more images a second further right.
     place = {c.get("fill"): (float(c.get("cx")), float(c.get("cy"))) for c in circles}
-    assert place[hex_color(PRECISIONS["int8"])][0] > place[hex_color(PRECISIONS["fp32"])][0]
-    assert place[hex_color(PRECISIONS["int8"])][1] > place[hex_color(PRECISIONS["fp32"])][1]
+    assert (
+        place[hex_color(PRECISIONS["int8"].color)][0]
+        > place[hex_color(PRECISIONS["fp32"].color)][0]
+    )
+    assert (
+        place[hex_color(PRECISIONS["int8"].color)][1]
+        > place[hex_color(PRECISIONS["fp32"].color)][1]
+    )
     for x, y in place.values():
         assert 0 < x < 860
         assert 0 < y < 480

@@ -1,4 +1,6 @@
 import contextlib
+import io
+import os
 import struct
 import zlib
 
@@ -158,3 +160,115 @@ def test_damaged_files_give_a_picture_or_an_input_error(tmp_path_factory, noise,
     path.write_bytes(content[:at] + noise + content[at + len(noise) :])
     with contextlib.suppress(InputError):
         assert image.read_image(path).ndim == 3
+
+
+def test_pictures_that_other_programs_write_a_little_wrong_are_read(data):
+    """Beside a plain one: stray bytes between segments, no end marker."""
+    plain = image.read_image(data / "field" / "plain.jpg").astype(int)
+    for name in ("stray_bytes.jpg", "no_end_marker.jpg"):
+        assert np.abs(image.read_image(data / "field" / name) - plain).mean() < 1
+    assert image.read_image(data / "field" / "os2.bmp").shape == (36, 48, 3)
+    assert image.read_image(data / "field" / "b.gif").shape == (36, 48, 3)
+
+
+def jpeg(**options):
+    file = io.BytesIO()
+    Image.fromarray(PICTURE).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_without_its_end_is_read_if_no_pixel_is_missing(tmp_path, progressive):
+    whole = jpeg(progressive=progressive, quality=95)
+    path = tmp_path / "x.jpg"
+    path.write_bytes(whole)
+    expected = image.read_image(path)
+    for missing in (1, 2):
+        path.write_bytes(whole[:-missing])
+        assert np.array_equal(image.read_image(path), expected)
+    for kept in (0.3, 0.5, 0.9, 0.98):
+        path.write_bytes(whole[: int(len(whole) * kept)])
+        with pytest.raises(InputError, match="damaged or cut short"):
+            image.read_image(path)
+
+
+def test_half_a_picture_is_refused_and_shows_none_of_the_one_before(data):
+    for _ in range(2):
+        image.read_image(data / "field" / "plain.jpg")
+        with pytest.raises(InputError, match="damaged or cut short"):
+            image.read_image(data / "field" / "half.jpg")
+
+
+def test_damaged_metadata_hides_no_picture(tmp_path):
+    whole = cv2.imencode(".png", PICTURE[..., ::-1])[1].tobytes()
+    for kind, body, crc in (
+        (b"tEXt", b"a\0b", 1),  # a wrong checksum
+        (b"gAMA", b"\0", None),  # too short
+        (b"zTXt", b"a\0\0" + zlib.compress(b"x" * 5_000_000), None),  # more than Pillow takes
+    ):
+        checksum = zlib.crc32(kind + body) if crc is None else crc
+        chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+        (tmp_path / "x.png").write_bytes(whole[:33] + chunk + whole[33:])
+        assert np.array_equal(image.read_image(tmp_path / "x.png"), PICTURE)
+    bomb = png(20000, 20000, zlib.compress(b""))
+    (tmp_path / "x.png").write_bytes(bomb[:33] + b"\0\0\0\1tEXta\0\0\0\0" + bomb[33:])
+    with pytest.raises(InputError, match="20000 x 20000 pixels"):
+        image.read_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("TIFF", {"big_tiff": True}), ("TIFF", {"compression": "lzma"}), ("JPEG2000", {}),
+     ("AVIF", {}), ("PPM", {}), ("GIF", {}), ("MPO", {})],
+)  # fmt: skip
+def test_further_formats_are_read(tmp_path, kind, options):
+    path = tmp_path / "x.bin"
+    Image.fromarray(PICTURE).save(path, kind, **options)
+    with Image.open(path) as other:
+        expected = np.asarray(other.convert("RGB")).astype(int)
+    assert np.abs(image.read_image(path) - expected).mean() < 3
+
+
+def test_heic_is_read_where_its_package_is_installed_and_named_where_not(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    path = tmp_path / "IMG_1.HEIC"
+    pillow_heif.from_pillow(Image.fromarray(PICTURE)).save(path, quality=95)
+    assert np.abs(image.read_image(path).astype(int) - PICTURE).mean() < 4
+    monkeypatch.setattr(image, "_heif_reader", lambda: False)
+    with pytest.raises(InputError, match=r"is a HEIC picture.*pip install pillow-heif"):
+        image.read_image(path)
+
+
+@pytest.mark.parametrize(("type_", "told"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
+def test_values_without_a_known_range_are_refused_with_the_reason(tmp_path, type_, told):
+    Image.fromarray(PICTURE[..., 0].astype(type_)).save(tmp_path / "x.tiff")
+    with pytest.raises(InputError, match=f"holds {told} values"):
+        image.read_image(tmp_path / "x.tiff")
+
+
+def test_a_video_that_is_called_a_picture_is_told(tmp_path, data):
+    (tmp_path / "x.jpg").write_bytes((data / "field" / "steady.mp4").read_bytes())
+    with pytest.raises(InputError, match="is a video"):
+        image.read_image(tmp_path / "x.jpg")
+
+
+def test_names_that_are_no_utf8_are_read_and_told(tmp_path, data):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    path.write_bytes((data / "field" / "plain.jpg").read_bytes())
+    assert image.read_image(path).shape == (72, 96, 3)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"caf\\xe9\.jpg is empty"):
+        image.read_image(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_what_may_not_be_read_is_one_line(tmp_path, data):
+    for locked in (tmp_path / "locked", tmp_path / "locked" / "x.jpg"):
+        (tmp_path / "locked").mkdir(exist_ok=True)
+        (tmp_path / "locked" / "x.jpg").write_bytes((data / "field" / "plain.jpg").read_bytes())
+        locked.chmod(0)
+        try:
+            with pytest.raises(InputError, match="Permission denied"):
+                image.read_image(tmp_path / "locked" / "x.jpg")
+        finally:
+            locked.chmod(0o700)

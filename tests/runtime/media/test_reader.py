@@ -25,7 +25,7 @@ class Camera:
 
 
 def test_a_camera_that_is_unplugged_ends_the_recording_but_keeps_it(monkeypatch):
-    monkeypatch.setattr(reader_module, "VideoReader", lambda number: Camera(3))
+    monkeypatch.setattr(reader_module, "CameraReader", lambda number, **options: Camera(3))
     said = []
     reader = SourceReader([], 0, say=said.append)
     assert [frame.index for frame in reader] == [0, 1, 2]
@@ -35,7 +35,7 @@ def test_a_camera_that_is_unplugged_ends_the_recording_but_keeps_it(monkeypatch)
 
 
 def test_a_camera_that_shows_nothing_is_an_error(monkeypatch):
-    monkeypatch.setattr(reader_module, "VideoReader", lambda number: Camera(0))
+    monkeypatch.setattr(reader_module, "CameraReader", lambda number, **options: Camera(0))
     with pytest.raises(InputError, match="stopped answering"):
         list(SourceReader([], 0))
 

@@ -122,3 +122,44 @@ def test_small_pictures_are_enlarged_with_all_that_is_in_them():
     )
     assert enlarged(result(500, 500)).frame.image.shape == (500, 500, 3)
     assert enlarged(result(3000, 1)).frame.image.shape == (3000, 1, 3)
+
+
+def marks(boxes, height=333, width=500, **options):
+    """What is drawn over a grey picture besides the boxes' frames."""
+    drawn = Annotator(landmarks=False, **options).draw(result(height, width, *boxes))
+    return (drawn != 128).any(-1)
+
+
+GROUP = [
+    (266, 153, 316, 219), (343, 143, 396, 210), (158, 118, 206, 178), (111, 34, 153, 87),
+    (219, 108, 258, 156),
+]  # fmt: skip
+ROW = [(10 + 61 * i, 60, 10 + 61 * i + 55, 130) for i in range(8)]
+
+
+@pytest.mark.parametrize("boxes", [GROUP, ROW])
+def test_no_label_or_disc_covers_a_face(boxes):
+    changed = marks(boxes)
+    for x0, y0, x1, y1 in boxes:
+        assert not changed[y0 + 4 : y1 - 4, x0 + 4 : x1 - 4].any()
+
+
+@pytest.mark.parametrize("boxes", [GROUP, ROW])
+def test_every_label_is_whole(boxes):
+    """Each face's colour fills as large a place as if it were alone."""
+    together = Annotator(landmarks=False).draw(result(333, 500, *boxes))
+    for identity in range(min(len(boxes), len(IDENTITIES))):
+        _, columns = np.unique(near(together, IDENTITIES[identity], 0)[0], return_counts=True)
+        # A label is at least a line of letters high and a short word wide.
+        assert (columns >= 25).sum() >= 12, identity
+
+
+def test_a_crop_that_is_all_face_keeps_its_middle_free():
+    changed = marks([(0, 0, 112, 112)], 112, 112)
+    assert not changed[30:108, 4:108].any()
+    assert changed[:30].any()
+
+
+@pytest.mark.parametrize("side", [1e9, 1e15, 1e300])
+def test_boxes_without_measure_are_drawn_as_far_as_the_picture_goes(side):
+    assert marks([(-side, -side, side, side)]).any()

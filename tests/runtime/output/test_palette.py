@@ -10,10 +10,10 @@ from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.runtime.output.palette import (
     CLASSES,
     IDENTITIES,
-    PRECISIONS,
     hex_color,
     identity_color,
 )
+from emonet_deploy.runtime.precision import PRECISIONS
 
 # Machado, Oliveira, Fernandes, "A physiologically-based model for simulation of color vision
 # deficiency", 2009, severity 1, for linear RGB.
@@ -43,7 +43,9 @@ def as_seen(color, matrix):
 
 @pytest.mark.parametrize("eyes", SEEN)
 @pytest.mark.parametrize(
-    "colors", [IDENTITIES, CLASSES, tuple(PRECISIONS.values())], ids=["faces", "classes", "bits"]
+    "colors",
+    [IDENTITIES, CLASSES, tuple(spec.color for spec in PRECISIONS.values())],
+    ids=["faces", "classes", "bits"],
 )
 def test_any_two_colours_are_told_apart(colors, eyes):
     for first, second in combinations(colors, 2):

@@ -25,7 +25,7 @@ CLASSES = CLASS_NAMES[8]
 
 def results():
     rng = np.random.default_rng(0)
-    image = np.zeros((9, 9, 3), np.uint8)
+    image = np.zeros((60, 50, 3), np.uint8)
     for index in range(5):
         faces = []
         for identity in range(index % 3):

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from skimage import data
@@ -43,3 +44,29 @@ def test_the_astronauts_crop_shows_brow_to_chin_over_half_of_its_height():
     top, bottom = (float((matrix @ (226, y, 1))[1]) for y in (88, 178))
     assert (bottom - top) / 256 == pytest.approx(1 / 1.82, abs=0.05)
     assert (bottom + top) / 2 == pytest.approx(128, abs=8)
+
+
+@pytest.mark.parametrize("crop", ["paper", "stretch"])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_face_that_lies_is_cut_out_upright(crop, turns):
+    picture = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8), (0, 0), 2
+    )
+    box = (40.0, 30.0, 90.0, 95.0)
+    upright, matrix = crop_face(picture, box, crop)
+    lying = np.ascontiguousarray(np.rot90(picture, turns))
+    # Where the box's corners went: a quarter counter-clockwise brings (x, y) to (y, width - x).
+    # In pixels' middles for the paper's crop, in their edges for the other.
+    corners, width = np.array(box).reshape(2, 2), picture.shape[1] - (crop == "paper")
+    for _ in range(turns):
+        corners = np.stack([corners[:, 1], width - corners[:, 0]], 1)
+        width = sum(picture.shape[:2]) - 2 * (crop == "paper") - width
+    there = (*corners.min(0), *corners.max(0))
+    turned, back = crop_face(lying, there, crop, turns)
+    assert np.abs(turned.astype(int) - upright).max() <= 1
+    # The same point of the crop leads to the same point of the picture.
+    x, y = cv2.invertAffineTransform(back) @ (100, 40, 1)
+    expected = cv2.invertAffineTransform(matrix) @ (100, 40, 1)
+    assert lying[round(y), round(x)].tolist() == pytest.approx(
+        picture[round(expected[1]), round(expected[0])].tolist(), abs=30
+    )

@@ -1,0 +1,27 @@
+import pytest
+
+from emonet_deploy.runtime.detection.box_check import box_problem
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 100, 80), (-20, -20, 30, 30), (90, 70, 110, 90), (-50, -40, 150, 120), (3, 3, 5, 5)],
+)
+def test_boxes_of_faces_may_reach_over_the_border(box):
+    assert box_problem(box, 100, 80) is None
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ((100, 0, 150, 50), "outside the picture of 100 x 80 pixels"),
+        ((-30, -30, 0, 0), "outside"),
+        ((95, 75, 130, 110), "mostly outside"),
+        ((-1e9, -1e9, 1e9, 1e9), "mostly outside"),
+        ((-1e308, 0, 1e308, 80), "mostly outside"),
+        ((0.1, 0.1, 0.9, 0.9), "not from 0 to 1"),
+        ((10, 10, 11, 60), "smaller than 2 pixels"),
+    ],
+)
+def test_boxes_of_another_scale_are_told_with_the_size_of_the_picture(box, told):
+    assert told in box_problem(box, 100, 80)
