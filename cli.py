@@ -92,6 +92,7 @@ _EPILOG = "Exit codes: " + ", ".join(
 )
 
 app = typer.Typer(
+    name="emonet",
     cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

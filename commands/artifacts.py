@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ with needs("export", "read checkpoints"):
         Calibrator,
         calibration_crops,
     )
+
+if TYPE_CHECKING:
+    from emonet_deploy.export.onnx import Exported
 
 __all__ = [
     "choose_reference",
@@ -118,7 +121,7 @@ def export_checked(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
-) -> tuple[Path, Parity]:
+) -> tuple["Exported", Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
 
     Raises:
@@ -126,7 +129,7 @@ def export_checked(
         ExportError: the export failed, or ``out`` cannot be written.
     """
     from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
-    from emonet_deploy.export.onnx import export_onnx
+    from emonet_deploy.export.onnx import Exported, export_onnx
 
     if precision == "int8" and calibration is None:
         calibration = load_calibration(None, source.identity)
@@ -136,7 +139,7 @@ def export_checked(
         say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
         if calibration is not None:
             say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
-        export_onnx(
+        exported = export_onnx(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
             interface, calibration,
         )  # fmt: skip
@@ -146,7 +149,7 @@ def export_checked(
             load_session(temporary, device="cpu") as made,
         ):
             result = check_parity(reference, made, parity_crops(PARITY_FACES))
-    return path, result
+    return Exported(path, exported.info), result
 
 
 def load_calibration(
@@ -160,7 +163,7 @@ def load_calibration(
     return Calibration(images, "procedural" if folder is None else folder.name, budget, calibrator)
 
 
-def precision_of(name: str) -> Precision:
+def parse_precision(name: str) -> Precision:
     """Return the precision called ``name``; ``InputError`` when there is none."""
     if name not in get_args(Precision):
         raise InputError(f"unknown precision {name!r}; choose {' or '.join(get_args(Precision))}")
@@ -205,7 +208,7 @@ def obtain(
         InputError: an unknown precision.
         ExportError: one could not be made.
     """
-    wanted = [precision_of(precision) for precision in precisions]
+    wanted = [parse_precision(precision) for precision in precisions]
 
     def models(made_for: Sequence[Target]) -> list[Path]:
         return [

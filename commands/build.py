@@ -1,6 +1,7 @@
 """``emonet build``: from an ONNX model to a TensorRT engine."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,7 @@ def build(
     with phase_bar(f"building {model.name}") as progress:
         built = build_engine(model, out, engine, options, progress)
     layers = report(built.layers, built.convolutions)
-    write_json(report_file, layers)
+    write_json(report_file, layers | {"traffic": asdict(built.traffic)})
     show(layers["summary"])
+    show(built.traffic)
     show(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")

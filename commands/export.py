@@ -57,15 +57,15 @@ def export(
         load_calibration,
         resolve_checkpoint,
     )
-    from emonet_deploy.runtime.metadata import read_info
 
     source = resolve_checkpoint(checkpoint, nclass, say)
     faces = None
     if precision == "int8":
         faces = load_calibration(calibration, source.identity, budget, calibrator)
-    path, result = export_checked(nclass, source, out, say, target, precision, interface, faces)
+    made, result = export_checked(nclass, source, out, say, target, precision, interface, faces)
+    path = made.path
     if precision == "int8":
-        print_calibration(read_info(path).calibration or {}, sensitivity)
+        print_calibration(made.info.calibration or {}, sensitivity)
     print_parity(result)
     write_json(
         json_file,

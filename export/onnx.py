@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,20 +15,34 @@ import torch
 from emonet_deploy.emonet_ref.constants import INPUT_NAME, INPUT_SIZE, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.naming import name_nodes, strip
 from emonet_deploy.export.passes.batchnorm import fold_batchnorm
 from emonet_deploy.export.passes.cpu import rewrite_for_cpu
-from emonet_deploy.export.passes.embed_processing import embed
-from emonet_deploy.export.passes.fp16 import convert_fp16
-from emonet_deploy.export.quantization.calibrate import Calibration
+from emonet_deploy.export.passes.embed_processing import embed_processing
+from emonet_deploy.export.passes.fp16 import EXACT, convert_fp16
+from emonet_deploy.export.passes.half_range import observe_half_range
+from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
+from emonet_deploy.export.passes.pool_to_max import pool_to_max
+from emonet_deploy.export.quantization.calibrate import Calibration, chunks
 from emonet_deploy.export.quantization.quantize import quantize_int8
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, tensors_of
 from emonet_deploy.runtime.types import Interface, Precision, Target
 
-__all__ = ["OPSET", "export_onnx", "save_model"]
+__all__ = ["OPSET", "Exported", "export_onnx", "save_model"]
 
 OPSET: Final = 18
+
+_RANGE_FACES: Final = 8
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file and the record that is in it."""
+
+    path: Path
+    info: ModelInfo
 
 
 def export_onnx(
@@ -40,7 +54,7 @@ def export_onnx(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
-) -> Path:
+) -> Exported:
     """Write an ONNX model with the contract's names, types and a dynamic batch.
 
     Args:
@@ -51,10 +65,10 @@ def export_onnx(
         target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
         precision: of the convolutions; ``fp16`` is for GPUs.
         interface: ``image`` puts pre- and postprocessing into the graph.
-        calibration: faces and budget for ``int8``.
+        calibration: faces and budget for ``int8``; for ``fp16``, faces on which to look at ranges.
 
     Returns:
-        ``path``.
+        The file, and its record as it was written.
 
     Raises:
         InputError: the precision does not fit the target, or lacks its calibration.
@@ -80,7 +94,13 @@ def export_onnx(
     if target == "cpu" and precision == "fp32":
         rewrite_for_cpu(exported)
     if precision == "fp16":
-        exported = convert_fp16(exported)
+        merge_pointwise(exported)
+        found = observe_half_range(exported, _range_faces(calibration))
+        pool_to_max(exported)
+        convert_fp16(exported, EXACT | found.wide)
+        record = {"largest": float(f"{found.largest:.4g}"), "float_layers": sorted(found.wide)}
+        source = "procedural" if calibration is None else calibration.source
+        info = replace(info, calibration=record | {"source": source})
     if precision == "int8" and calibration is not None:
         quantized = quantize_int8(
             exported,
@@ -92,8 +112,15 @@ def export_onnx(
         exported = quantized.model
         info = replace(info, calibration=quantized.record() | {"source": calibration.source})
     if interface == "image":
-        exported = embed(exported)
-    return save_model(exported, path, info)
+        embed_processing(exported)
+    return Exported(save_model(exported, path, info), info)
+
+
+def _range_faces(calibration: Calibration | None) -> torch.Tensor:
+    """Return a few faces that tell how large a network's values get: drawn ones, if no other."""
+    if calibration is None:
+        return chunks(crops(make_faces(_RANGE_FACES, CALIBRATION_SEED)))[0]
+    return chunks(calibration.images[:_RANGE_FACES])[0]
 
 
 def to_model(model: EmoNet) -> onnx.ModelProto:

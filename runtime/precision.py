@@ -32,8 +32,8 @@ class PrecisionSpec:
         bits: of a weight.
         gates: by target; only these targets have artifacts of the precision.
         max_drop: how much worse than the reference's any metric of accuracy may be.
-        color: of its points in a plot: red, green, blue, told apart by colour-blind eyes too (Okabe
-            and Ito, see ``runtime.output.palette``).
+        color: of its points in a plot: red, green, blue. Of Okabe and Ito, "Color universal
+            design", 2008: told apart by colour-blind eyes too.
         calibrated: whether it is made on sample faces.
     """
 

@@ -41,17 +41,20 @@ ROOMS = {
     "runtime.tracking": {"runtime.media", "runtime.detection"},
     "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
     "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
-    "export.graph": REF | {"export.passes"},
+    "export.choices": set(),
+    "benchmarks.choices": set(),
+    "export.graph": REF,
     "export.passes": REF | {"runtime", "export.graph"},
-    "export.quantization": RUNTIME | {"export.graph", "export.passes"},
+    "export.quantization": RUNTIME | {"export.choices", "export.graph", "export.passes"},
     "export.tensorrt": BASE | {"export.graph", "export.passes"},
-    "export": RUNTIME | {"export.graph", "export.passes", "export.quantization"},
+    "export": RUNTIME | {"export.choices", "export.graph", "export.passes", "export.quantization"},
     "benchmarks.metrics": REF | {"runtime"},
-    "benchmarks.datasets": RUNTIME | {"benchmarks.metrics", "benchmarks.accuracy"},
+    "benchmarks.datasets": RUNTIME
+    | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.accuracy"},
     "benchmarks.parity": RUNTIME | {"benchmarks.metrics"},
     "benchmarks.accuracy": RUNTIME
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
-    "benchmarks.speed": RUNTIME | {"benchmarks.metrics", "benchmarks.parity"},
+    "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
@@ -184,7 +187,7 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
         (registry.SUFFIXES, registry.ArtifactKind),
         (precision.PRECISIONS, types.Precision),
         (library.PACKAGES, library.EngineKind),
-        (schemes.FLAVOURS, types.Target),
+        (schemes.SCHEMES, types.Target),
         (roofline.BYTES, types.Precision),
     ],
 )
@@ -263,4 +266,4 @@ def test_a_missing_package_is_one_line_and_the_command_that_installs_it_another(
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: torch is not installed")
-    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3'"
+    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3' 'safetensors>=0.4'"

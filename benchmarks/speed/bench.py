@@ -19,7 +19,7 @@ from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.pipeline.interface import prepare
 from emonet_deploy.runtime.precision import Gates
-from emonet_deploy.runtime.types import Array
+from emonet_deploy.runtime.types import Array, Precision
 
 __all__ = ["BenchRow", "Candidate", "run_bench"]
 
@@ -59,7 +59,7 @@ class BenchRow:
 
     backend: str
     provider: str
-    precision: str
+    precision: Precision
     target: str | None
     threads: int | None
     batch: int

@@ -52,10 +52,9 @@ def plot(rows: Sequence[BenchRow], title: str) -> str:
     below, above = "images per second (more is better)", "CCC with the PyTorch reference"
     shapes.append(Text(middle, HEIGHT - 14, below, 13, _INK, "middle"))
     shapes.append(Text(LEFT, TOP - 12, f"{above} (higher is better)", 13, _INK))
-    colors: dict[str, Color] = {name: spec.color for name, spec in PRECISIONS.items()}
     taken: list[float] = []
     for row, nines in sorted(shown, key=lambda item: item[0].throughput):
-        color = colors[row.precision]
+        color = PRECISIONS[row.precision].color
         at_x, at_y = x(row.throughput), y(nines)
         text_y = at_y + 4
         while any(abs(text_y - other) < 15 for other in taken):

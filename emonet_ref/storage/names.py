@@ -31,7 +31,7 @@ def readable(text: str) -> str:
     try:
         raw = text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # names on Windows are UTF-16, in which surrogates can stand alone
-        raw = text.encode("utf-8", "surrogatepass")
+        raw = text.encode("utf-8", "backslashreplace")
     return raw.decode("utf-8", "backslashreplace").translate(_CONTROLS)
 
 

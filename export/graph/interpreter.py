@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from emonet_deploy.errors import ExportError
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.passes.batchnorm import batchnorm_affine
 
 __all__ = ["Interpreter", "Visit", "convolve", "strides_and_padding"]
 
@@ -34,7 +33,7 @@ class Interpreter:
         }
         self._constants[""] = torch.empty(0)  # an optional input that was left out
         self._affine = {
-            node.name: [torch.from_numpy(part).float() for part in batchnorm_affine(graph, node)]
+            node.name: [torch.from_numpy(part).float() for part in graph.affine(node)]
             for node in self.nodes
             if node.op_type == "BatchNormalization"
         }

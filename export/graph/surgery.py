@@ -1,4 +1,4 @@
-"""Reading and changing an ONNX graph: the few operations every rewrite is made of."""
+"""Reading and changing an ONNX graph: the few operations every pass is made of."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "element_types"]
 
 
 class Graph:
@@ -56,6 +56,18 @@ class Graph:
             return self.constant(layer.input[2])
         return np.zeros(len(self.constant(layer.input[1])))
 
+    def affine(self, norm: NodeProto) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return a BatchNormalization's scale and shift for each channel, in float64.
+
+        ``y = x * scale + shift``: its statistics and its epsilon are in both.
+        """
+        scale, shift, mean, variance = (
+            self.constant(name).astype(np.float64) for name in norm.input[1:5]
+        )
+        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        scale = scale / np.sqrt(variance + epsilon)
+        return scale, shift - mean * scale
+
     def is_depthwise(self, conv: NodeProto) -> bool:
         """Tell whether a Conv node reads one channel for each that it writes."""
         weight = self._tensors[conv.input[1]]
@@ -98,3 +110,12 @@ class Graph:
                 self.proto.initializer.remove(tensor)
         self._tensors = {tensor.name: tensor for tensor in self.proto.initializer}
         del self.proto.value_info[:]
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Return the element type (``onnx.TensorProto.DataType``) of every tensor, inferred."""
+    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        types[value.name] = value.type.tensor_type.elem_type
+    return types

@@ -2,11 +2,10 @@
 
 import numpy as np
 import onnx
-from onnx import NodeProto
 
 from emonet_deploy.export.graph.surgery import Graph
 
-__all__ = ["batchnorm_affine", "fold_batchnorm", "normalize_batchnorm"]
+__all__ = ["fold_batchnorm", "normalize_batchnorm"]
 
 
 def fold_batchnorm(model: onnx.ModelProto) -> None:
@@ -25,7 +24,7 @@ def fold_batchnorm(model: onnx.ModelProto) -> None:
             continue
         if len(consumers[norm.input[0]]) > 1 or norm.input[0] in graph.output_names:
             continue
-        scale, shift = batchnorm_affine(graph, norm)
+        scale, shift = graph.affine(norm)
         weight = graph.constant(layer.input[1])
         transposed = any(a.name == "transB" and a.i == 1 for a in layer.attribute)
         if layer.op_type == "Gemm" and not transposed:
@@ -44,18 +43,6 @@ def fold_batchnorm(model: onnx.ModelProto) -> None:
     graph.prune()
 
 
-def batchnorm_affine(
-    graph: Graph, norm: NodeProto
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
-    """Return a BatchNormalization's scale and shift for each channel, in float64."""
-    scale, shift, mean, variance = (
-        graph.constant(name).astype(np.float64) for name in norm.input[1:5]
-    )
-    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
-    scale = scale / np.sqrt(variance + epsilon)
-    return scale, shift - mean * scale
-
-
 def normalize_batchnorm(model: onnx.ModelProto) -> None:
     """Reduce each BatchNormalization to its scale and shift, computed in float64.
 
@@ -66,7 +53,7 @@ def normalize_batchnorm(model: onnx.ModelProto) -> None:
     for norm in graph.nodes:
         if norm.op_type != "BatchNormalization":
             continue
-        scale, shift = batchnorm_affine(graph, norm)
+        scale, shift = graph.affine(norm)
         kind = graph.constant(norm.input[1]).dtype
         zeros, ones = np.zeros(len(scale), kind), np.ones(len(scale), kind)
         values = (scale.astype(kind), shift.astype(kind), zeros, ones)

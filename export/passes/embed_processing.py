@@ -5,7 +5,6 @@ float32. A face then costs 0.2 MB in and under 1 kB out instead of 0.8 MB in and
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any, Final
 
 import numpy as np
@@ -23,13 +22,13 @@ from emonet_deploy.errors import ExportError
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.runtime.metadata import TensorInfo, tensors_of
 
-__all__ = ["embed"]
+__all__ = ["embed_processing"]
 
 _TYPES: Final = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
-def embed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy with the ``image`` interface of a model with the ``tensor`` interface.
+def embed_processing(model: onnx.ModelProto) -> None:
+    """Turn the ``tensor`` interface of a model into the ``image`` interface, in place.
 
     Input: uint8 N x 256 x 256 x 3, RGB. Outputs: probabilities, valence and arousal clipped to
     [-1, 1], landmarks N x 68 x 3 (x and y in pixels of the crop, score). See
@@ -40,9 +39,8 @@ def embed(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     if tuple(output.name for output in model.graph.output) != TENSOR_OUTPUTS:
         raise ExportError("only a model with the tensor interface can have processing embedded")
-    embedded = deepcopy(model)
-    graph = Graph(embedded)
-    nclass = embedded.graph.output[1].type.tensor_type.shape.dim[1].dim_value
+    graph = Graph(model)
+    nclass = model.graph.output[1].type.tensor_type.shape.dim[1].dim_value
     before = _preprocess(graph)
     for name in TENSOR_OUTPUTS:
         _rename_output(graph, name, f"{name}.raw")
@@ -60,7 +58,6 @@ def embed(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.proto.input.extend(_value(tensor) for tensor in inputs)
     graph.proto.output.extend(_value(tensor) for tensor in outputs)
     graph.prune()
-    return embedded
 
 
 class _Builder:

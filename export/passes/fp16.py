@@ -1,6 +1,10 @@
-"""From float32 to float16: half the bytes, float32 at both ends and where half is not enough."""
+"""From float32 to float16 (mixed precision): half the bytes, float32 where half is not enough.
 
-from copy import deepcopy
+Two passes: ``half_nodes`` classifies, which is where EmoNet is known; ``insert_casts`` writes any
+such choice into any graph, strongly typed, as TensorRT wants it.
+"""
+
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -8,20 +12,20 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from emonet_deploy.errors import ExportError
-from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.graph.surgery import Graph, element_types
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 
-__all__ = ["convert_fp16"]
+__all__ = ["EXACT", "convert_fp16", "half_nodes", "insert_casts"]
 
-# The mask sums 68 heatmaps and multiplies 512 channels with the sum, and the two linear layers
+EXACT: Final = frozenset({"conv1"})
+"""Nodes that compute in float32: small errors decide near ties between classes, and the first
+layer's weights are the largest source of them (all pixels are positive, so that their rounding
+errors add up). It is 0.9% of the work."""
+
+# The mask sums 68 heatmaps and multiplies 256 channels with the sum, and the two linear layers
 # make the results: their rounding errors reach the outputs undamped, at no gain in speed.
-_FLOAT32: Final = {"ReduceSum", "Mul", "Gemm"}
-
-# Small errors decide near ties between classes. The first layer's weights are the largest single
-# source (all pixels are positive, so that their rounding errors add up), the residual sums, which
-# every block rounds again, the next: 0.9% of the work, and some memory traffic.
-_EXACT_LAYER: Final = "conv1"
-_EXACT_SUMS: Final = "Add"
+_FLOAT32: Final = {"ReduceSum", "Gemm"}
+_PRODUCT: Final = "Mul"  # of two tensors; one with a constant is a scale
 
 # Where half begins: the layers that cost time. Everything they feed follows.
 _HALF: Final = {"Conv", "QuantizeLinear", "DequantizeLinear"}
@@ -29,64 +33,86 @@ _HALF: Final = {"Conv", "QuantizeLinear", "DequantizeLinear"}
 _FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16}
 
 
-def convert_fp16(model: onnx.ModelProto, exact_sums: bool = True) -> onnx.ModelProto:
-    """Return a copy that computes in float16, with the inputs and outputs of the original.
+def convert_fp16(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> None:
+    """Compute in float16 where that is exact enough; inputs and outputs stay as they are.
 
-    Strongly typed, as TensorRT wants it: each node's type is written in the graph. Convolutions
-    and what they feed compute in half; the landmark mask and the linear layers in float32.
-    BatchNorms are reduced to scale and shift in float64 before anything is rounded. Works on a
-    model with Q/DQ nodes too: what is not in int8 becomes half.
+    Convolutions and what they feed compute in half; the landmark mask and the linear layers in
+    float32. BatchNorms are reduced to scale and shift in float64 before anything is rounded. Works
+    on a model with Q/DQ nodes too: what is not in int8 becomes half.
 
     Args:
-        model: float32, with the ``tensor`` interface; left as it is.
-        exact_sums: keep the first convolution and the residual sums in float32 as well. Beside
-            int8, whose errors are a hundred times larger, that brings nothing.
+        model: float32, with the ``tensor`` interface; changed in place.
+        exact: names of nodes that stay in float32 as well.
 
     Raises:
         ExportError: a weight lies outside half's range.
     """
-    converted = deepcopy(model)
-    normalize_batchnorm(converted)
-    types = _types(converted)
-    graph = Graph(converted)
-    half: set[str] = set()
+    normalize_batchnorm(model)
+    insert_casts(model, half_nodes(model, exact))
+
+
+def half_nodes(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> set[str]:
+    """Return the names of the nodes that compute in half; nothing is changed.
+
+    Args:
+        model: EmoNet, with Q/DQ nodes or without.
+        exact: as in ``convert_fp16``.
+    """
+    types = element_types(model)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    chosen: set[str] = set()
+    half: set[str] = set()  # tensors
+    for node in model.graph.node:
+        product = node.op_type == _PRODUCT and constants.isdisjoint(node.input)
+        if node.name in exact or product or node.op_type in _FLOAT32:
+            continue
+        fed = not half.isdisjoint(node.input)
+        if fed or node.op_type in _HALF:
+            chosen.add(node.name)
+            half.update(name for name in node.output if types[name] in _FLOATS)
+    return chosen
+
+
+def insert_casts(model: onnx.ModelProto, half: Collection[str]) -> None:
+    """Let the named nodes compute in half, with a Cast wherever a tensor changes its type.
+
+    The model's inputs and outputs keep their types; each constant is rounded once.
+
+    Args:
+        model: float32, its nodes' names unique; changed in place.
+        half: names of nodes.
+
+    Raises:
+        ExportError: a constant lies outside half's range.
+    """
+    types = element_types(model)
+    graph = Graph(model)
+    in_half: set[str] = set()  # tensors
+    casts: dict[str, NodeProto] = {}
     for node in graph.nodes:
+        lower = node.name in half
         floats = [i for i, name in enumerate(node.input) if types.get(name) in _FLOATS]
         if node.op_type == "Resize":
             floats = floats[:1]  # its scales stay float32, whatever it resizes
-        exact = exact_sums and (node.name == _EXACT_LAYER or node.op_type == _EXACT_SUMS)
-        lower = node.op_type in _HALF or (
-            node.op_type not in _FLOAT32 and any(node.input[i] in half for i in floats)
-        )
-        lower = lower and not exact
-        casts: dict[str, NodeProto] = {}
+        new = []
         for i in floats:
             name = node.input[i]
             if graph.is_constant(name):
                 node.input[i] = _half_constant(graph, name) if lower else name
-            elif lower != (name in half):
-                node.input[i], cast = _cast(name, lower)
-                casts[node.input[i]] = cast
-        missing = [cast for name, cast in casts.items() if name not in types]
-        types |= dict.fromkeys(casts, TensorProto.FLOAT)
-        if missing:
-            graph.replace(node, [*missing, node])
+            elif lower != (name in in_half):
+                cast = _cast(name, lower)
+                node.input[i] = cast.name
+                if cast.name not in casts:
+                    casts[cast.name] = cast
+                    new.append(cast)
+        if new:
+            graph.replace(node, [*new, node])
         if lower:
-            half.update(name for name in node.output if types.get(name) in _FLOATS)
+            in_half.update(name for name in node.output if types.get(name) in _FLOATS)
     for name in graph.output_names:
-        if name in half:
+        if name in in_half:
             _restore_output(graph, name)
     graph.prune()
-    return converted
-
-
-def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the element type of every tensor."""
-    graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        types[value.name] = value.type.tensor_type.elem_type
-    return types
 
 
 def _half_constant(graph: Graph, name: str) -> str:
@@ -98,10 +124,10 @@ def _half_constant(graph: Graph, name: str) -> str:
     return graph.set_constant(f"{name}.half", rounded)
 
 
-def _cast(name: str, lower: bool) -> tuple[str, NodeProto]:
+def _cast(name: str, lower: bool) -> NodeProto:
     result = f"{name}.half" if lower else f"{name}.float"
     to = TensorProto.FLOAT16 if lower else TensorProto.FLOAT
-    return result, helper.make_node("Cast", [name], [result], name=result, to=to)
+    return helper.make_node("Cast", [name], [result], name=result, to=to)
 
 
 def _restore_output(graph: Graph, name: str) -> None:

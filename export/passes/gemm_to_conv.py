@@ -6,23 +6,21 @@ from onnx import NodeProto, helper
 
 from emonet_deploy.export.graph.surgery import Graph
 
-__all__ = ["TURING", "without_gemm"]
+__all__ = ["TURING", "gemm_to_conv"]
 
 TURING = 75
 
 
-def without_gemm(model: bytes) -> bytes:
-    """Write the fully connected layers of a serialised model as 1x1 convolutions, exactly.
+def gemm_to_conv(model: onnx.ModelProto) -> None:
+    """Write the fully connected layers (Gemm) as 1x1 convolutions in place, exactly.
 
     TensorRT-RTX has no float32 matrix product for Turing, and float32 convolutions it has. The
     layers stay in the precision they are in.
     """
-    proto = onnx.load_from_string(model)
-    graph = Graph(proto)
+    graph = Graph(model)
     for node in graph.nodes:
         if node.op_type == "Gemm" and graph.is_constant(node.input[1]):
             graph.replace(node, _convolution(graph, node))
-    return bytes(proto.SerializeToString())
 
 
 def _convolution(graph: Graph, gemm: NodeProto) -> list[NodeProto]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.passes.batchnorm import batchnorm_affine
 
 __all__ = ["batchnorm_as_convolution", "concat_channels_last", "depthwise"]
 
@@ -21,7 +20,7 @@ def batchnorm_as_convolution(model: onnx.ModelProto) -> None:
     graph = Graph(model)
     for norm in graph.nodes:
         if norm.op_type == "BatchNormalization":
-            scale, shift = batchnorm_affine(graph, norm)
+            scale, shift = graph.affine(norm)
             conv = depthwise(graph, norm.name, norm.input[0], norm.output[0], scale, shift)
             graph.replace(norm, [conv])
     graph.prune()

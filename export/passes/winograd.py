@@ -61,21 +61,15 @@ def transforms(m: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
     return at, g, bt
 
 
-def apply_winograd(
-    model: onnx.ModelProto, plan: Mapping[tuple[int, int, int], int] = PLAN
-) -> list[str]:
+def apply_winograd(model: onnx.ModelProto, plan: Mapping[tuple[int, int, int], int] = PLAN) -> None:
     """Rewrite the planned 3x3 convolutions; exact but for rounding (about 1e-5 of each output).
 
     Args:
         model: changed in place; square maps, batch of any size.
         plan: tile m for each (channels in, channels out, height); others stay as they are.
-
-    Returns:
-        Names of the convolutions rewritten.
     """
     heights = _heights(model)
     graph = Graph(model)
-    rewritten = []
     for conv in graph.nodes:
         if conv.op_type != "Conv" or len(conv.input) > 2 or not _is_plain_3x3(conv):
             continue
@@ -84,9 +78,7 @@ def apply_winograd(
         m = plan.get((in_channels, out_channels, height))
         if m is not None:
             graph.replace(conv, _island(graph, conv, height, m))
-            rewritten.append(conv.name)
     graph.prune()
-    return rewritten
 
 
 def _heights(model: onnx.ModelProto) -> dict[str, int]:

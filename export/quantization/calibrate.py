@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -25,12 +25,10 @@ from emonet_deploy.runtime.pipeline.preprocess import stretch_face, to_tensor
 __all__ = [
     "Calibration",
     "Calibrator",
-    "ChannelRange",
     "Range",
-    "activation_ranges",
     "calibration_crops",
-    "channel_ranges",
     "chunks",
+    "observe_ranges",
     "reach",
 ]
 
@@ -59,7 +57,7 @@ class Calibration:
     budget: float | None = None
     """Share of the multiply-accumulates that may stay in float; by default the target's."""
     calibrator: Calibrator = "minmax"
-    """How an activation's range is chosen; see ``activation_ranges``."""
+    """How an activation's range is chosen; see ``observe_ranges``."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,6 @@ class Range:
     def widest(self) -> float:
         """The largest absolute value."""
         return max(-self.low, self.high)
-
-
-@dataclass(frozen=True)
-class ChannelRange:
-    """The smallest and the largest value of each channel of one tensor."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
 
 
 def calibration_crops(
@@ -117,7 +107,7 @@ def calibration_crops(
     return np.stack([stretch_face(read_image(path)) for path in chosen])
 
 
-def activation_ranges(
+def observe_ranges(
     network: Interpreter,
     images: NDArray[np.uint8],
     wanted: Callable[[NodeProto], bool],
@@ -139,26 +129,6 @@ def activation_ranges(
         name: Range(max(found.low, -limits[name]), min(found.high, limits[name]))
         for name, found in ranges.items()
     }
-
-
-def channel_ranges(
-    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str]
-) -> dict[str, ChannelRange]:
-    """Measure what each channel of some tensors takes on over sample faces."""
-    found: dict[str, list[Tensor]] = defaultdict(list)
-
-    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
-        if node.output[0] in tensors:
-            found[node.output[0]].append(torch.stack((output.amin((2, 3)), output.amax((2, 3))), 1))
-        return output
-
-    for chunk in chunks(images):
-        network.run(chunk, keep)
-    ranges = {}
-    for name, parts in found.items():
-        extremes = torch.cat(parts).double()
-        ranges[name] = ChannelRange(extremes[:, 0].amin(0).numpy(), extremes[:, 1].amax(0).numpy())
-    return ranges
 
 
 def _outermost(

@@ -1,4 +1,4 @@
-"""Give all channels that one 8-bit scale must cover the same range, -1 to 1. Exact rewrites.
+"""Equalise the channel ranges that one 8-bit scale must cover: -1 to 1 for all. Exact rewrites.
 
 ONNX Runtime's integer convolutions read and write 8 bits on one scale for all channels. Where what
 they write goes back to float, on the way into a sum, each channel can be moved by ``m`` and divided
@@ -12,19 +12,29 @@ As precise as a scale for each channel. What stands on the way is a depthwise co
 sum, ONNX Runtime computes both as one.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto
+from torch import Tensor
 
+from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.passes.nchwc import depthwise
-from emonet_deploy.export.quantization.calibrate import ChannelRange
+from emonet_deploy.export.quantization.calibrate import chunks
 
-__all__ = ["even_ranges", "measured_tensors"]
+__all__ = [
+    "ChannelRange",
+    "equalize_channel_ranges",
+    "observe_channel_ranges",
+    "tensors_to_equalize",
+]
 
 Channels = NDArray[np.float64]
 
@@ -32,8 +42,16 @@ WIDEST: Final = 16.0
 """No channel is scaled up more than this against another: a silent one stays one."""
 
 
-def measured_tensors(graph: Graph) -> set[str]:
-    """Return the tensors whose channels' ranges ``even_ranges`` wants to know.
+@dataclass(frozen=True)
+class ChannelRange:
+    """The smallest and the largest value of each channel of one tensor."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def tensors_to_equalize(graph: Graph) -> set[str]:
+    """Return the tensors whose channels' ranges ``equalize_channel_ranges`` wants to know.
 
     Args:
         graph: BatchNormalizations already written as convolutions.
@@ -41,14 +59,34 @@ def measured_tensors(graph: Graph) -> set[str]:
     return {*_written(graph), *_read_sums(graph)}
 
 
-def even_ranges(
+def observe_channel_ranges(
+    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str]
+) -> dict[str, ChannelRange]:
+    """Measure what each channel of some tensors takes on over sample faces."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+
+    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.output[0] in tensors:
+            found[node.output[0]].append(torch.stack((output.amin((2, 3)), output.amax((2, 3))), 1))
+        return output
+
+    for chunk in chunks(images):
+        network.run(chunk, keep)
+    ranges = {}
+    for name, parts in found.items():
+        extremes = torch.cat(parts).double()
+        ranges[name] = ChannelRange(extremes[:, 0].amin(0).numpy(), extremes[:, 1].amax(0).numpy())
+    return ranges
+
+
+def equalize_channel_ranges(
     model: onnx.ModelProto, ranges: Mapping[str, ChannelRange], in_float: Collection[str]
 ) -> None:
     """Even out what convolutions read from sums and what they write into them, in place.
 
     Args:
         model: BatchNormalizations already written as convolutions.
-        ranges: of the channels of each of ``measured_tensors``.
+        ranges: of the channels of each of ``tensors_to_equalize``.
         in_float: names of the convolutions that stay in float, and so as they are.
     """
     graph = Graph(model)

@@ -1,4 +1,11 @@
-"""Rounding weights so that a layer's output changes least, rather than the weights themselves."""
+"""GPTQ: round weights so that a layer's output changes least, rather than the weights themselves.
+
+Frantar et al., "GPTQ: accurate post-training quantization for generative pre-trained transformers",
+2022: column by column, each rounded weight's error is made good by those not yet rounded, by the
+inverse of the layer's Hessian. For AdaRound (Nagel et al., "Up or down? Adaptive rounding for
+post-training quantization", 2020), which looks at the same objective, each layer would have to be
+trained.
+"""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,23 +17,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emonet_deploy.export.graph.interpreter import strides_and_padding
-from emonet_deploy.export.quantization.qparams import QuantizedConv, Steps, half_scales
+from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams, half_scales
 
-__all__ = ["ANY_SUM", "SUM_IN_16_BITS", "input_covariance", "round_layer", "round_weights"]
+__all__ = ["ANY_SUM", "SUM_IN_16_BITS", "gptq", "layer_hessian", "quantize_conv"]
 
 SAMPLES: Final = 8192
-"""Input patches a covariance is taken from, spread over all faces and places."""
+"""Input patches a Hessian is taken from, spread over all faces and places."""
 
 DAMPING: Final = 0.01
-"""Added to the diagonal, as a share of its mean."""
+"""Added to the Hessian's diagonal, as a share of its mean (GPTQ's ``percdamp``)."""
 
 SHRINKAGE: Final = 0.1
-"""Added as well, times the covariance's size over the number of patches."""
+"""Added as well, times the Hessian's size over the number of patches."""
 
 WEIGHT_CLIPS: Final = np.linspace(0.7, 1.0, 7)
 """Shares of a channel's largest weight that are tried as its range."""
 
-BLOCK: Final = 64
+BLOCK_SIZE: Final = 64
+"""Columns whose errors reach the columns behind them together; for speed alone."""
 
 LARGEST: Final = 127
 """Largest weight in steps; the smallest is its negative."""
@@ -42,35 +50,37 @@ ANY_SUM: Final = 2 * LARGEST
 """No limit on it: where products are added in 32 bits."""
 
 
-def round_layer(
-    node: NodeProto, inputs: Sequence[Tensor], steps: Steps, largest_sum: int
+def quantize_conv(
+    node: NodeProto, inputs: Sequence[Tensor], qparams: QuantParams, largest_sum: int
 ) -> QuantizedConv:
     """Write a convolution in int8.
 
     Args:
         node: the convolution, depthwise or reading an even number of channels.
         inputs: its input on sample faces, its weights and, where it has one, its bias.
-        steps: how its input is written.
-        largest_sum: of two weights, as in ``round_weights``.
+        qparams: of its input.
+        largest_sum: of two weights, as in ``gptq``.
     """
     weight = inputs[1]
     scales = _weight_scales(weight, largest_sum)
     if weight.shape[1] == 1:  # one channel each: there is nothing to make good with
         codes = (weight.double() / _column(scales)).round().clamp(-LARGEST, LARGEST)
     else:
-        covariance = input_covariance(node, inputs[0], (weight.shape[2], weight.shape[3]))
-        codes = round_weights(weight, scales, covariance, largest_sum)
+        hessian = layer_hessian(node, inputs[0], (weight.shape[2], weight.shape[3]))
+        codes = gptq(weight, scales, hessian, largest_sum)
     bias = inputs[2].numpy() if len(inputs) > 2 else np.zeros(len(weight), np.float32)
     return QuantizedConv(
-        steps, codes.numpy().astype(np.int8), scales.numpy(), bias.astype(np.float32)
+        qparams, codes.numpy().astype(np.int8), scales.numpy(), bias.astype(np.float32)
     )
 
 
-def input_covariance(node: NodeProto, x: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """Return the covariance of the patches a convolution reads, float64, K x K.
+def layer_hessian(node: NodeProto, x: Tensor, kernel: tuple[int, int]) -> Tensor:
+    """Return half the Hessian of a convolution's squared output error, float64, K x K.
 
-    Shrunk towards the diagonal, the more the fewer patches there are: what only these faces have
-    in common is not to be relied on.
+    By its weights, for each output channel the same: the second moments of the patches it reads.
+    The error's mean is left to the correction of the bias, so these are the covariance. Shrunk
+    towards the diagonal, the more the fewer patches there are: what only these faces have in common
+    is not to be relied on.
 
     Args:
         node: the convolution; not grouped.
@@ -88,39 +98,38 @@ def input_covariance(node: NodeProto, x: Tensor, kernel: tuple[int, int]) -> Ten
     count = samples.shape[1]
     mean = samples.mean(1, keepdim=True)
     samples -= mean
-    covariance = (samples @ samples.T).double() / count
+    hessian = (samples @ samples.T).double() / count
     doubt = DAMPING + SHRINKAGE * len(mean) / count
-    covariance.diagonal().add_(doubt * covariance.diagonal().mean() + 1e-12)
-    return covariance
+    hessian.diagonal().add_(doubt * hessian.diagonal().mean() + 1e-12)
+    return hessian
 
 
-def round_weights(weight: Tensor, scales: Tensor, covariance: Tensor, largest_sum: int) -> Tensor:
+def gptq(weight: Tensor, scales: Tensor, hessian: Tensor, largest_sum: int) -> Tensor:
     """Round weights one after the other, each taking up the errors of those before it.
 
     The error that a rounded weight leaves in the output is made good, as far as it can be
-    foreseen from how the inputs go together, by the weights not yet rounded (Frantar et al.,
-    "GPTQ: accurate post-training quantization for generative pre-trained transformers", 2023).
-    What a weight loses to ``largest_sum`` is such an error too.
+    foreseen from how the inputs go together, by the weights not yet rounded. What a weight loses
+    to ``largest_sum`` is such an error too.
 
     Args:
         weight: out x in x height x width, with an even number of input channels.
         scales: the size of each output channel's steps.
-        covariance: of the input patches; their mean is left to the correction of the bias.
+        hessian: of the layer, K x K, as ``layer_hessian`` gives it.
         largest_sum: in steps, of two weights of one sign and of the input channels 2i and 2i + 1.
 
     Returns:
         Whole numbers of steps in the shape of the weights, float64.
     """
-    diagonal = covariance.diagonal()
-    # The liveliest inputs first, while the most weights are left to make good.
+    diagonal = hessian.diagonal()
+    # GPTQ's act-order: the liveliest inputs first, while the most weights are left to make good.
     order = diagonal.argsort(descending=True, stable=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(covariance[order][:, order]))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
     factor = torch.linalg.cholesky(inverse, upper=True)
     left = (weight.double() / _column(scales)).flatten(1)[:, order]
     partners = order.argsort()[_partners(weight)[order]].tolist()
     codes = torch.empty_like(left)
-    for start in range(0, left.shape[1], BLOCK):
-        end = min(start + BLOCK, left.shape[1])
+    for start in range(0, left.shape[1], BLOCK_SIZE):
+        end = min(start + BLOCK_SIZE, left.shape[1])
         errors = torch.empty_like(left[:, start:end])
         for i, partner in enumerate(partners[start:end], start):
             if partner < i:

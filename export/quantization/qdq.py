@@ -5,12 +5,13 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.quantization.qparams import QuantizedConv
+from emonet_deploy.export.quantization.qparams import QuantizedConv, half_scales
 
-__all__ = ["dequantized_weight", "insert_qdq", "make_node"]
+__all__ = ["insert_qdq", "make_node"]
 
 OPSET: Final = 19
 """The first in which Q/DQ nodes take half."""
@@ -25,25 +26,34 @@ def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> N
     on inputs that are never negative. Such an input is shifted down by 128 steps first, the
     convolution's padding included, and the bias takes the shift back: exact, one bit more, and
     the compiler fuses the subtraction and the padding into the quantisation.
+
+    With a scale for each output channel TensorRT-RTX writes a convolution's result in float32 and
+    multiplies in a kernel of its own; with one for all it writes half. So the integers stay as they
+    are, the geometric mean of their scales goes with them, and the ratio of each channel's scale to
+    it goes into what reads the result: see ``_rescale``.
     """
     graph = Graph(model)
     pairs: dict[tuple[str, tuple[int, ...]], str] = {}
+    ratios: dict[str, NDArray[np.float32]] = {}
     for node in graph.nodes:
         layer = layers.get(node.name)
         if node.op_type != "Conv" or layer is None:
             continue
-        rectified = layer.input.zero == 0
+        rectified = layer.input.zero_point == 0
         pads = _take_pads(node) if rectified else ()
         key = (node.input[0], pads)
         new = []
         if key not in pairs:
             new = _quantized_input(graph, node, layer, pads)
             pairs[key] = new[-1].output[0]
-        weight = dequantized_weight(graph, node, layer)
-        bias = layer.bias
+        scale = half_scales(np.exp(np.log(layer.weight_scales).mean()))
+        ratio = layer.weight_scales / scale
+        weight = _weight_node(graph, node, layer, scale)
+        bias = layer.bias.astype(np.float64)
         if rectified:
-            sums = layer.rounded_weight.sum((1, 2, 3), dtype=np.float64)
-            bias = (bias + OFFSET * layer.input.scale * sums).astype(np.float32)
+            sums = layer.dequantized_weight.sum((1, 2, 3), dtype=np.float64)
+            bias = bias + OFFSET * layer.input.scale * sums
+        bias = (bias / ratio).astype(np.float32)
         inputs = [
             pairs[key],
             weight.output[0],
@@ -52,6 +62,8 @@ def insert_qdq(model: onnx.ModelProto, layers: Mapping[str, QuantizedConv]) -> N
         del node.input[:]
         node.input.extend(inputs)
         graph.replace(node, [*new, weight, node])
+        ratios[node.output[0]] = ratio
+    _rescale(graph, ratios)
     graph.prune()
     for opset in model.opset_import:
         if opset.domain == "":
@@ -72,7 +84,7 @@ def _quantized_input(
     graph: Graph, node: NodeProto, layer: QuantizedConv, pads: tuple[int, ...]
 ) -> list[NodeProto]:
     new = []
-    rectified = layer.input.zero == 0
+    rectified = layer.input.zero_point == 0
     tensor = node.input[0]
     name = f"{node.name}.input"
     zero = graph.set_constant("int8.zero", np.int8(0))
@@ -95,16 +107,60 @@ def _quantized_input(
     return new
 
 
-def dequantized_weight(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+def _rescale(graph: Graph, ratios: Mapping[str, NDArray[np.float32]]) -> None:
+    """Multiply convolutions' results by their channels' ratios where they are read; exact.
+
+    A BatchNormalization takes the ratio into its scale; a concatenation of results is multiplied as
+    a whole; all else reads a product. So each result is stored once, as the convolution writes it.
+    """
+    readers, producers = graph.consumers(), graph.producers()
+    channels = {
+        node.output[0]: len(graph.bias(node)) for node in graph.nodes if node.op_type == "Conv"
+    }
+    for name, ratio in ratios.items():
+        conv, raw = producers[name], f"{name}.unscaled"
+        conv.output[0] = raw
+        multiplied = name in graph.output_names
+        for reader in readers[name]:
+            if reader.op_type == "BatchNormalization":
+                scale = graph.constant(reader.input[1])
+                rescaled = (scale * ratio).astype(scale.dtype)
+                reader.input[1] = graph.set_constant(f"{reader.name}.rescaled", rescaled)
+                reader.input[0] = raw
+            elif reader.op_type != "Concat" or not channels.keys() >= set(reader.input):
+                multiplied = True
+        if multiplied:
+            graph.replace(conv, [conv, _product(graph, raw, name, ratio)])
+    for concat in graph.nodes:
+        pieces = list(concat.input)
+        if concat.op_type != "Concat" or not channels.keys() >= set(pieces):
+            continue
+        if ratios.keys().isdisjoint(pieces):
+            continue
+        ones = (np.ones(channels[name], np.float32) for name in pieces)
+        ratio = np.concatenate([ratios.get(*each) for each in zip(pieces, ones, strict=True)])
+        concat.input[:] = [f"{name}.unscaled" if name in ratios else name for name in pieces]
+        name = concat.output[0]
+        concat.output[0] = f"{name}.unscaled"
+        graph.replace(concat, [concat, _product(graph, concat.output[0], name, ratio)])
+
+
+def _product(graph: Graph, x: str, y: str, ratio: NDArray[np.float32]) -> NodeProto:
+    factor = graph.set_constant(f"{y}.ratio", ratio.reshape(1, -1, 1, 1))
+    return helper.make_node("Mul", [x, factor], [y], f"{y}.rescaled")
+
+
+def _weight_node(
+    graph: Graph, node: NodeProto, layer: QuantizedConv, scale: np.float32
+) -> NodeProto:
     """Put a layer's integers into the graph; return the node that makes weights of them."""
     name = f"{node.name}.weight"
-    zeros = np.zeros(len(layer.weight), np.int8)
     inputs = [
         graph.set_constant(f"{name}.int8", layer.weight),
-        graph.set_constant(f"{name}.scales", layer.weight_scales),
-        graph.set_constant(f"{name}.zeros", zeros),
+        graph.set_constant(f"{name}.scale", np.float32(scale)),
+        graph.set_constant("int8.zero", np.int8(0)),
     ]
-    return make_node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
+    return make_node("DequantizeLinear", inputs, f"{name}.dequantized")
 
 
 def make_node(operator: str, inputs: list[str], output: str, **attributes: Any) -> NodeProto:

@@ -12,8 +12,8 @@ import onnx
 from onnx import NodeProto
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.quantization.qdq import dequantized_weight, make_node
-from emonet_deploy.export.quantization.qparams import QuantizedConv, Steps
+from emonet_deploy.export.quantization.qdq import make_node
+from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 
 __all__ = ["convolutions_in_int8", "insert_uint8", "stored_tensors"]
 
@@ -64,7 +64,7 @@ def stored_tensors(graph: Graph, in_int8: Collection[str]) -> list[str]:
 
 
 def insert_uint8(
-    model: onnx.ModelProto, layers: Mapping[str, QuantizedConv], stored: Mapping[str, Steps]
+    model: onnx.ModelProto, layers: Mapping[str, QuantizedConv], stored: Mapping[str, QuantParams]
 ) -> None:
     """Let convolutions compute in int8: activations in uint8 with a zero point, weights in int8.
 
@@ -83,7 +83,7 @@ def insert_uint8(
             if source not in stored and source not in read:
                 nodes += _pair(graph, source, layer.input)
                 read.add(source)
-            weight, bias = dequantized_weight(graph, node, layer), _bias(graph, node, layer)
+            weight, bias = _weight_node(graph, node, layer), _bias(graph, node, layer)
             del node.input[:]
             node.input.extend([f"{source}.dequantized", weight.output[0], bias.output[0]])
             nodes += [weight, bias]
@@ -100,14 +100,26 @@ def insert_uint8(
     graph.prune()
 
 
-def _pair(graph: Graph, name: str, steps: Steps) -> list[NodeProto]:
-    scale = graph.set_constant(f"{name}.step", np.float32(steps.scale))
-    zero = graph.set_constant(f"{name}.zero", np.uint8(steps.zero))
+def _pair(graph: Graph, name: str, qparams: QuantParams) -> list[NodeProto]:
+    scale = graph.set_constant(f"{name}.step", np.float32(qparams.scale))
+    zero = graph.set_constant(f"{name}.zero", np.uint8(qparams.zero_point))
     codes = f"{name}.quantized"
     return [
         make_node("QuantizeLinear", [name, scale, zero], codes),
         make_node("DequantizeLinear", [codes, scale, zero], f"{name}.dequantized"),
     ]
+
+
+def _weight_node(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:
+    """Put a layer's integers into the graph; return the node that makes weights of them."""
+    name = f"{node.name}.weight"
+    zeros = np.zeros(len(layer.weight), np.int8)
+    inputs = [
+        graph.set_constant(f"{name}.int8", layer.weight),
+        graph.set_constant(f"{name}.scales", layer.weight_scales),
+        graph.set_constant(f"{name}.zeros", zeros),
+    ]
+    return make_node("DequantizeLinear", inputs, f"{name}.dequantized", axis=0)
 
 
 def _bias(graph: Graph, node: NodeProto, layer: QuantizedConv) -> NodeProto:

@@ -1,4 +1,10 @@
-"""INT8 calibrated on sample faces, with no labels and no training: for TensorRT or for a CPU."""
+"""Post-training quantisation to INT8 on sample faces, with no labels and no training.
+
+The method, in the order of the stages below: cross-layer equalisation of the float32 network;
+calibration of the activations' ranges; GPTQ of the weights, each layer's bias corrected; the
+sensitivity of the outputs to each layer; the choice of what stays in float; bias correction of the
+network as a whole; the graph. ``schemes`` has what differs between TensorRT and ONNX Runtime.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,16 +19,25 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
-from emonet_deploy.export.graph.interpreter import Interpreter, convolve
+from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
-from emonet_deploy.export.quantization.calibrate import Calibrator, Range, activation_ranges, chunks
+from emonet_deploy.export.quantization.bias_correction import (
+    correct_bias,
+    correct_network,
+    quantization_error,
+)
+from emonet_deploy.export.quantization.calibrate import Calibrator, Range, chunks, observe_ranges
 from emonet_deploy.export.quantization.equalize import equalize
-from emonet_deploy.export.quantization.gptq import SUM_IN_16_BITS, round_layer
-from emonet_deploy.export.quantization.qparams import QuantizedConv, Steps
-from emonet_deploy.export.quantization.schemes import FLAVOURS
-from emonet_deploy.export.quantization.sensitivity import LayerCost, choose_float, layer_costs
+from emonet_deploy.export.quantization.gptq import SUM_IN_16_BITS, quantize_conv
+from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
+from emonet_deploy.export.quantization.schemes import SCHEMES, QuantizationScheme
+from emonet_deploy.export.quantization.sensitivity import (
+    LayerSensitivity,
+    choose_float,
+    layer_sensitivities,
+)
 from emonet_deploy.runtime.backends.int8_overflow import EXACT_SUMS
 from emonet_deploy.runtime.types import Target
 
@@ -43,16 +58,13 @@ FIRST: Final = 8
 ALWAYS_FLOAT: Final = frozenset({"conv1", "l1"})
 """The layer that sees the pixels and the one that makes the heatmaps: 1.3% of the work."""
 
-Layers = dict[str, QuantizedConv]
-Stored = Mapping[str, Steps]
-
 
 @dataclass(frozen=True)
 class Quantized:
     """An INT8 model and how it came about."""
 
     model: onnx.ModelProto
-    costs: tuple[LayerCost, ...]
+    sensitivities: tuple[LayerSensitivity, ...]
     """Of every convolution, in the graph's order."""
     float_layers: tuple[str, ...]
     """The convolutions that do not compute in int8."""
@@ -71,7 +83,7 @@ class Quantized:
             EXACT_SUMS: self.exact_sums,
             "int8_share": round(self.int8_share, 4),
             "float_layers": list(self.float_layers),
-            "sensitivity": [[c.name, c.macs, float(f"{c.noise:.3g}")] for c in self.costs],
+            "sensitivity": [[s.name, s.macs, float(f"{s.noise:.3g}")] for s in self.sensitivities],
         }
 
 
@@ -82,13 +94,11 @@ def quantize_int8(
     calibrator: Calibrator = "minmax",
     target: Target = "gpu",
 ) -> Quantized:
-    """Quantise a float32 model: without labels, without training.
+    """Quantise a float32 model after training, without labels.
 
     Each convolution's input gets one scale, each of its output channels another; weights are
     rounded so that the output changes least. What rounding changes in a channel's mean over the
-    sample faces is taken back in its bias (Nagel et al., "Data-free quantization through weight
-    equalization and bias correction", 2019). What would cost most stays in float, within the
-    budget.
+    sample faces is taken back in its bias. What would cost most stays in float, within the budget.
 
     For ``gpu``, TensorRT's INT8: signed, zero points 0, the rest as ``convert_fp16`` has it. For
     ``cpu``, ONNX Runtime's: what convolutions read and write in uint8, the rest in float32.
@@ -97,83 +107,170 @@ def quantize_int8(
         model: float32, with the ``tensor`` interface; left as it is.
         images: face crops to calibrate on, uint8 N x 256 x 256 x 3, RGB.
         budget: share of the multiply-accumulates that may stay in float; by default the target's.
-        calibrator: how an activation's scale is chosen; see ``activation_ranges``.
+        calibrator: how an activation's scale is chosen; see ``observe_ranges``.
         target: what the model is for.
     """
-    base = deepcopy(model)
-    normalize_batchnorm(base)
-    merge_pointwise(base)  # no product with the mask is rounded then
-    first = torch.cat(chunks(images[:FIRST]))
-    equalize(base, first)
-    convs = {node.name for node in base.graph.node if node.op_type == "Conv"}
-    flavour = FLAVOURS[target](base, images)
-
+    first, together = (torch.cat(chunks(images[:n])) for n in (FIRST, TOGETHER))
+    base = _prepare(model, first)
+    scheme = SCHEMES[target](base, images)
     # As much as possible in int8, to see what that costs.
-    trial = flavour.model(ALWAYS_FLOAT)
-    graph, network = Graph(trial), Interpreter(trial)
-    in_int8 = set(flavour.convolutions(graph, ALWAYS_FLOAT))
-    tensors = {node.input[0] for node in graph.nodes if node.name in in_int8}
-    tensors.update(flavour.stored(graph, in_int8))
-    with torch.no_grad():
-        ranges = activation_ranges(
-            network, images, lambda node: node.output[0] in tensors, calibrator
-        )
-        steps = _steps(graph, ranges, flavour.symmetric)
-        together = torch.cat(chunks(images[:TOGETHER]))
-        layers, outputs = _round_layers(network, together, steps, in_int8, flavour.largest_sum)
-        spread = {name: values.std(0) for name, values in outputs.items()}
-    stored = {name: steps[name] for name in flavour.stored(graph, in_int8)}
-    costs = layer_costs(network, first, lambda *at: _error(layers, stored, *at), spread)
-    steps = _steps(graph, _widened(graph, ranges, costs), flavour.symmetric)
-    share = flavour.budget if budget is None else budget
-    kept = _keep(costs, share, flavour.group)
-
-    in_float = {name for name in convs if flavour.group(name) in kept}
-    chosen = flavour.model(in_float)
-    graph = Graph(chosen)
-    inputs = {node.name: node.input[0] for node in graph.nodes}
-    layers = {
-        name: replace(layers[name], input=steps[inputs[name]])
-        for name in flavour.convolutions(graph, in_float)
-    }
-    stored = {name: steps[name] for name in flavour.stored(graph, set(layers))}
-    with torch.no_grad():
-        layers = _correct_together(Interpreter(chosen), layers, stored, together)
-    costs = [cost for cost in costs if cost.name in convs]
+    trial = _partition(scheme, ALWAYS_FLOAT)
+    ranges = _calibrate(trial, images, calibrator)
+    rounded = _round(scheme, trial, ranges, together)
+    sensitivities = _sensitivities(trial, rounded, first)
+    in_float = _choose(scheme, base, sensitivities, budget)
+    partition = _partition(scheme, in_float)
+    qparams = _final_qparams(scheme, trial, ranges, sensitivities)
+    corrected = _correct(partition, rounded, qparams, together)
+    written = _write(scheme, partition, corrected)
+    layers = [each for each in sensitivities if each.name in _convolutions(base)]
+    in_int8 = [each for each in layers if each.name in corrected.layers]
     return Quantized(
-        model=flavour.write(chosen, layers, stored),
-        costs=tuple(costs),
-        float_layers=tuple(cost.name for cost in costs if cost.name not in layers),
-        int8_share=sum(c.macs for c in costs if c.name in layers) / sum(c.macs for c in costs),
+        model=written,
+        sensitivities=tuple(layers),
+        float_layers=tuple(each.name for each in layers if each.name not in corrected.layers),
+        int8_share=sum(each.macs for each in in_int8) / sum(each.macs for each in layers),
         calibrator=calibrator,
         faces=len(images),
-        exact_sums=flavour.largest_sum <= SUM_IN_16_BITS,
+        exact_sums=scheme.largest_sum <= SUM_IN_16_BITS,
     )
 
 
-def _keep(costs: Sequence[LayerCost], budget: float, group: Callable[[str], str]) -> list[str]:
-    """Choose what stays in float among groups of layers."""
+@dataclass(frozen=True)
+class _Partition:
+    """What of a network is in 8 bits; all else is in float."""
+
+    model: onnx.ModelProto
+    """In float32, ready to be quantised so."""
+    convolutions: tuple[str, ...]
+    """Those that compute in int8."""
+    stored: tuple[str, ...]
+    """Tensors that are written in 8 bits by what computes them."""
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """Convolutions in int8, how tensors between them are stored, and the exact outputs' spread."""
+
+    layers: Mapping[str, QuantizedConv]
+    stored: Mapping[str, QuantParams]
+    spread: Mapping[str, Tensor]
+    """Standard deviation of each output over the faces."""
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """The convolutions as they are written, and how the tensors between them are stored."""
+
+    layers: Mapping[str, QuantizedConv]
+    stored: Mapping[str, QuantParams]
+
+
+def _prepare(model: onnx.ModelProto, images: Tensor) -> onnx.ModelProto:
+    """Return a float32 network that loses less in 8 bits: the same function."""
+    base = deepcopy(model)
+    normalize_batchnorm(base)
+    merge_pointwise(base)  # no product with the mask is rounded then
+    equalize(base, images)
+    return base
+
+
+def _convolutions(model: onnx.ModelProto) -> set[str]:
+    return {node.name for node in model.graph.node if node.op_type == "Conv"}
+
+
+def _partition(scheme: QuantizationScheme, in_float: Collection[str]) -> _Partition:
+    """Divide the network into 8 bits and float, some convolutions given."""
+    model = scheme.prepared(in_float)
+    graph = Graph(model)
+    convolutions = scheme.convolutions(graph, in_float)
+    return _Partition(model, tuple(convolutions), tuple(scheme.stored(graph, set(convolutions))))
+
+
+def _calibrate(
+    trial: _Partition, images: NDArray[np.uint8], calibrator: Calibrator
+) -> Mapping[str, Range]:
+    """Observe the range of every tensor that is quantised, over all faces."""
+    read = {n.input[0] for n in trial.model.graph.node if n.name in set(trial.convolutions)}
+    tensors = read.union(trial.stored)
+    with torch.no_grad():
+        return observe_ranges(
+            Interpreter(trial.model), images, lambda node: node.output[0] in tensors, calibrator
+        )
+
+
+def _round(
+    scheme: QuantizationScheme, trial: _Partition, ranges: Mapping[str, Range], images: Tensor
+) -> _Rounded:
+    """Round every convolution's weights and take its own mean error back in its bias."""
+    qparams = _qparams(trial.model, ranges, scheme.symmetric)
+    layers: dict[str, QuantizedConv] = {}
+    in_int8 = set(trial.convolutions)
+
+    def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.name in in_int8:
+            layer = quantize_conv(node, inputs, qparams[node.input[0]], scheme.largest_sum)
+            layers[node.name] = correct_bias(layer, node, inputs[0], output)
+        return output
+
+    with torch.no_grad():
+        outputs = Interpreter(trial.model).run(images, quantize)
+        spread = {name: values.std(0) for name, values in outputs.items()}
+    return _Rounded(layers, {name: qparams[name] for name in trial.stored}, spread)
+
+
+def _sensitivities(
+    trial: _Partition, rounded: _Rounded, images: Tensor
+) -> tuple[LayerSensitivity, ...]:
+    """Estimate what each layer, and each tensor stored in 8 bits, adds to the outputs' noise."""
+    found = layer_sensitivities(
+        Interpreter(trial.model),
+        images,
+        lambda *at: quantization_error(rounded.layers, rounded.stored, *at),
+        rounded.spread,
+    )
+    return tuple(found)
+
+
+def _choose(
+    scheme: QuantizationScheme,
+    base: onnx.ModelProto,
+    sensitivities: Sequence[LayerSensitivity],
+    budget: float | None,
+) -> set[str]:
+    """Choose the convolutions that stay in float, in the groups in which that pays."""
+    share = scheme.float_budget if budget is None else budget
+    kept = _choose_groups(sensitivities, share, scheme.group)
+    return {name for name in _convolutions(base) if scheme.group(name) in kept}
+
+
+def _choose_groups(
+    sensitivities: Sequence[LayerSensitivity], budget: float, group: Callable[[str], str]
+) -> list[str]:
     macs: Counter[str] = Counter()
     noise: dict[str, float] = defaultdict(float)
-    for cost in costs:
-        macs[group(cost.name)] += cost.macs
-        noise[group(cost.name)] += cost.noise
-    groups = [LayerCost(name, macs[name], noise[name]) for name in macs if macs[name]]
+    for each in sensitivities:
+        macs[group(each.name)] += each.macs
+        noise[group(each.name)] += each.noise
+    groups = [LayerSensitivity(name, macs[name], noise[name]) for name in macs if macs[name]]
     return choose_float(groups, budget, NOISE_TARGET, {group(name) for name in ALWAYS_FLOAT})
 
 
-def _steps(graph: Graph, ranges: Mapping[str, Range], symmetric: bool) -> dict[str, Steps]:
-    """Return how each tensor is written in 8 bits."""
-    steps = {name: Steps.over(found.low, found.high, symmetric) for name, found in ranges.items()}
-    for node in graph.nodes:
-        # What is concatenated has the steps of the whole: its codes are copied, not rounded again.
-        if node.op_type == "Concat" and node.output[0] in steps:
-            steps |= dict.fromkeys(node.input, steps[node.output[0]])
-    return steps
+def _final_qparams(
+    scheme: QuantizationScheme,
+    trial: _Partition,
+    ranges: Mapping[str, Range],
+    sensitivities: Sequence[LayerSensitivity],
+) -> Mapping[str, QuantParams]:
+    """Return each tensor's scale and zero point, with room for faces beyond those seen."""
+    widened = _widen(trial.model, ranges, sensitivities)
+    return _qparams(trial.model, widened, scheme.symmetric)
 
 
-def _widened(
-    graph: Graph, ranges: Mapping[str, Range], costs: Sequence[LayerCost]
+def _widen(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    sensitivities: Sequence[LayerSensitivity],
 ) -> dict[str, Range]:
     """Widen each range to what other faces will need, as far as that adds little noise.
 
@@ -181,12 +278,12 @@ def _widened(
     depends on small steps, in the first layers, the range stays what was seen.
     """
     noise: dict[str, float] = defaultdict(float)
-    of_node = {cost.name: cost.noise for cost in costs}
-    for node in graph.nodes:
+    of_node = {each.name: each.noise for each in sensitivities}
+    for node in model.graph.node:
         for name in (node.input[0], node.output[0]):
             noise[name] += of_node.get(node.name, 0.0)
-    for node in graph.nodes:
-        if node.op_type == "Concat":  # its pieces have its steps
+    for node in model.graph.node:
+        if node.op_type == "Concat":  # its pieces have its scale
             noise[node.output[0]] += sum(noise[piece] for piece in node.input)
     widened = {}
     for name, found in ranges.items():
@@ -197,85 +294,40 @@ def _widened(
     return widened
 
 
-def _round_layers(
-    network: Interpreter,
-    images: Tensor,
-    steps: Mapping[str, Steps],
-    in_int8: Collection[str],
-    largest_sum: int,
-) -> tuple[Layers, dict[str, Tensor]]:
-    """Round every convolution's weights and take its own mean error back in its bias.
-
-    Returns:
-        The layers, and what the exact network puts out.
-    """
-    layers: Layers = {}
-
-    def quantize(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
-        if node.name in in_int8:
-            layer = round_layer(node, inputs, steps[node.input[0]], largest_sum)
-            error = _quantized(layer, node, inputs[0]) - output
-            layers[node.name] = _shifted(layer, -error.mean((0, 2, 3)))
-        return output
-
-    outputs = network.run(images, quantize)
-    return layers, outputs
+def _qparams(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], symmetric: bool
+) -> dict[str, QuantParams]:
+    """Return the scale and the zero point of each tensor."""
+    qparams = {
+        name: QuantParams.from_range(found.low, found.high, symmetric)
+        for name, found in ranges.items()
+    }
+    for node in model.graph.node:
+        # What is concatenated has the scale of the whole: its codes are copied, not rounded again.
+        if node.op_type == "Concat" and node.output[0] in qparams:
+            qparams |= dict.fromkeys(node.input, qparams[node.output[0]])
+    return qparams
 
 
-def _correct_together(
-    network: Interpreter, layers: Layers, stored: Stored, images: Tensor
-) -> Layers:
-    """Take the mean error that reaches each layer back in its bias, from the first to the last.
-
-    The exact and the quantised network run side by side. Rounding errors have no mean, but behind
-    a ReLU they have: it cuts off one side. Such shifts add up over the layers and survive the
-    head's averaging, so each layer removes what came before it as well as its own.
-    """
-    corrected = dict(layers)
-    half = len(images)
-
-    def replace_output(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
-        exact, rough = output[:half], output[half:]
-        layer = layers.get(node.name)
-        if layer is not None:
-            rough = _quantized(layer, node, inputs[0][half:])
-            shift = exact.mean((0, 2, 3)) - rough.mean((0, 2, 3))
-            corrected[node.name] = _shifted(layer, shift)
-            rough = rough + shift[:, None, None]
-        if node.output[0] in stored:
-            rough = stored[node.output[0]].round(rough)
-        return torch.cat((exact, rough))
-
-    network.run(torch.cat((images, images)), replace_output)
-    return corrected
+def _correct(
+    partition: _Partition, rounded: _Rounded, qparams: Mapping[str, QuantParams], images: Tensor
+) -> _Corrected:
+    """Correct the biases of the network as it will be, all layers together."""
+    inputs = {node.name: node.input[0] for node in partition.model.graph.node}
+    layers = {
+        name: replace(rounded.layers[name], input=qparams[inputs[name]])
+        for name in partition.convolutions
+    }
+    stored = {name: qparams[name] for name in partition.stored}
+    with torch.no_grad():
+        corrected = correct_network(Interpreter(partition.model), layers, stored, images)
+    return _Corrected(corrected, stored)
 
 
-def _shifted(layer: QuantizedConv, shift: Tensor) -> QuantizedConv:
-    return replace(layer, bias=(layer.bias + shift.numpy()).astype(np.float32))
-
-
-def _quantized(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
-    """Compute a convolution as int8 does."""
-    return _convolved(layer, node, layer.input.round(x))
-
-
-def _convolved(layer: QuantizedConv, node: NodeProto, x: Tensor) -> Tensor:
-    """Compute a convolution as int8 does on an input that is rounded already."""
-    weight, bias = torch.from_numpy(layer.rounded_weight), torch.from_numpy(layer.bias)
-    return convolve(node, x, weight, bias)
-
-
-def _error(
-    layers: Layers, stored: Stored, node: NodeProto, inputs: Sequence[Tensor], output: Tensor
-) -> Tensor | None:
-    """Return what quantising one node alone adds to its output; None where nothing is rounded.
-
-    What was stored in 8 bits already, a convolution or a concatenation does not round again.
-    """
-    result, layer = output, layers.get(node.name)
-    if layer is not None:
-        compute = _convolved if node.input[0] in stored else _quantized
-        result = compute(layer, node, inputs[0])
-    if node.output[0] in stored and node.op_type != "Concat":
-        result = stored[node.output[0]].round(result)
-    return None if result is output else result - output
+def _write(
+    scheme: QuantizationScheme, partition: _Partition, corrected: _Corrected
+) -> onnx.ModelProto:
+    """Return the graph with its Q/DQ nodes."""
+    model = deepcopy(partition.model)
+    scheme.write(model, corrected.layers, corrected.stored)
+    return model

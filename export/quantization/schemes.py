@@ -1,4 +1,4 @@
-"""The two kinds of INT8 model: for TensorRT, and for ONNX Runtime on a CPU."""
+"""Quantisation schemes, one for each target: TensorRT's INT8 and ONNX Runtime's on a CPU."""
 
 from collections.abc import Collection, Mapping
 from copy import deepcopy
@@ -13,9 +13,13 @@ from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution, concat_channels_last
+from emonet_deploy.export.passes.pool_to_max import pool_to_max
 from emonet_deploy.export.passes.winograd import apply_winograd
-from emonet_deploy.export.quantization.calibrate import channel_ranges
-from emonet_deploy.export.quantization.channel_ranges import even_ranges, measured_tensors
+from emonet_deploy.export.quantization.channel_ranges import (
+    equalize_channel_ranges,
+    observe_channel_ranges,
+    tensors_to_equalize,
+)
 from emonet_deploy.export.quantization.gptq import ANY_SUM, SUM_IN_16_BITS
 from emonet_deploy.export.quantization.qdq import insert_qdq
 from emonet_deploy.export.quantization.qdq_cpu import (
@@ -23,29 +27,29 @@ from emonet_deploy.export.quantization.qdq_cpu import (
     insert_uint8,
     stored_tensors,
 )
-from emonet_deploy.export.quantization.qparams import QuantizedConv, Steps
+from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 from emonet_deploy.runtime.types import Target
 
-__all__ = ["FLAVOURS", "Flavour"]
+__all__ = ["SCHEMES", "QuantizationScheme"]
 
 Layers = Mapping[str, QuantizedConv]
-Stored = Mapping[str, Steps]
+Stored = Mapping[str, QuantParams]
 
 
-class Flavour(Protocol):
-    """What is particular to one kind of INT8 model."""
+class QuantizationScheme(Protocol):
+    """What is particular to one kind of INT8 model: grid, placement of Q/DQ, what is written."""
 
-    budget: ClassVar[float]
+    float_budget: ClassVar[float]
     """Share of the multiply-accumulates that may stay in float unless told otherwise."""
     largest_sum: ClassVar[int]
-    """Of two weights whose products may be added in few bits; see ``round_weights``."""
+    """Of two weights whose products may be added in few bits; see ``gptq``."""
     symmetric: ClassVar[bool]
-    """Whether the code of 0 lies in the middle, for activations that may be negative."""
+    """Whether the zero point lies in the middle, for activations that may be negative."""
 
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:
         """Take a float32 model with normalised BatchNorms, and faces to measure it on."""
 
-    def model(self, in_float: Collection[str]) -> onnx.ModelProto:
+    def prepared(self, in_float: Collection[str]) -> onnx.ModelProto:
         """Return a model ready to be quantised, the same function, some layers left in float."""
 
     def convolutions(self, graph: Graph, in_float: Collection[str]) -> list[str]:
@@ -57,21 +61,21 @@ class Flavour(Protocol):
     def group(self, name: str) -> str:
         """Return what a layer goes to float together with."""
 
-    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> onnx.ModelProto:
-        """Return the model with convolutions in int8; the given one may be changed."""
+    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> None:
+        """Write the chosen convolutions and tensors into a model in 8 bits, in place."""
 
 
-class _TensorRT:
+class _TensorRTScheme:
     """Signed, zero points 0; only what convolutions read is in 8 bits."""
 
-    budget: ClassVar[float] = 0.1
+    float_budget: ClassVar[float] = 0.1
     largest_sum: ClassVar[int] = ANY_SUM
     symmetric: ClassVar[bool] = True
 
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:
         self._base = base
 
-    def model(self, in_float: Collection[str]) -> onnx.ModelProto:
+    def prepared(self, in_float: Collection[str]) -> onnx.ModelProto:
         return deepcopy(self._base)
 
     def convolutions(self, graph: Graph, in_float: Collection[str]) -> list[str]:
@@ -83,15 +87,16 @@ class _TensorRT:
     def group(self, name: str) -> str:
         return name
 
-    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> onnx.ModelProto:
+    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> None:
         insert_qdq(model, layers)
-        return convert_fp16(model, exact_sums=False)
+        pool_to_max(model)
+        convert_fp16(model, exact=())  # beside errors of int8, those of half are nothing
 
 
-class _Cpu:
+class _OnnxRuntimeScheme:
     """Unsigned, with zero points; what convolutions read and write is in 8 bits."""
 
-    budget: ClassVar[float] = 0.19
+    float_budget: ClassVar[float] = 0.19
     largest_sum: ClassVar[int] = SUM_IN_16_BITS
     symmetric: ClassVar[bool] = False
 
@@ -100,11 +105,13 @@ class _Cpu:
         batchnorm_as_convolution(self._base)
         network = Interpreter(self._base)
         with torch.no_grad():
-            self._ranges = channel_ranges(network, images, measured_tensors(Graph(self._base)))
+            self._ranges = observe_channel_ranges(
+                network, images, tensors_to_equalize(Graph(self._base))
+            )
 
-    def model(self, in_float: Collection[str]) -> onnx.ModelProto:
+    def prepared(self, in_float: Collection[str]) -> onnx.ModelProto:
         model = deepcopy(self._base)
-        even_ranges(model, self._ranges, in_float)
+        equalize_channel_ranges(model, self._ranges, in_float)
         return model
 
     def convolutions(self, graph: Graph, in_float: Collection[str]) -> list[str]:
@@ -118,11 +125,13 @@ class _Cpu:
         inner = name.removesuffix(".downsample.2")
         return inner if inner != name else name.rpartition(".")[0] or name
 
-    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> onnx.ModelProto:
+    def write(self, model: onnx.ModelProto, layers: Layers, stored: Stored) -> None:
         insert_uint8(model, layers, stored)
         apply_winograd(model)
         concat_channels_last(model)
-        return model
 
 
-FLAVOURS: Final[Mapping[Target, type[Flavour]]] = {"gpu": _TensorRT, "cpu": _Cpu}
+SCHEMES: Final[Mapping[Target, type[QuantizationScheme]]] = {
+    "gpu": _TensorRTScheme,
+    "cpu": _OnnxRuntimeScheme,
+}

@@ -1,4 +1,4 @@
-"""Which layers lose the most when they compute in int8, found without quantising one at a time.
+"""Sensitivity: which layers lose the most in int8, found without quantising one at a time.
 
 A layer's rounding error ``e`` shifts an output by ``<g, e>`` to first order, ``g`` being the
 output's gradient at the layer. One forward and a few backward passes so give the share that every
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emonet_deploy.export.graph.interpreter import Interpreter
 
-__all__ = ["LayerCost", "choose_float", "layer_costs"]
+__all__ = ["LayerSensitivity", "choose_float", "layer_sensitivities"]
 
 PROBES: Final = 4
 FACES_AT_ONCE: Final = 4
@@ -24,8 +24,8 @@ HEADS: Final = ("expression", "valence", "arousal")
 
 
 @dataclass(frozen=True)
-class LayerCost:
-    """What quantising one layer costs and brings."""
+class LayerSensitivity:
+    """What one layer does to the outputs when it alone is quantised, and how much work it is."""
 
     name: str
     macs: int
@@ -34,13 +34,13 @@ class LayerCost:
     """Variance added to the outputs, as a share of their own variance; mean over the outputs."""
 
 
-def layer_costs(
+def layer_sensitivities(
     network: Interpreter,
     images: Tensor,
     error: Callable[[NodeProto, Sequence[Tensor], Tensor], Tensor | None],
     spread: Mapping[str, Tensor],
-) -> list[LayerCost]:
-    """Return the cost of each layer that ``error`` gives an error for, in the graph's order.
+) -> list[LayerSensitivity]:
+    """Return the sensitivity of each layer that ``error`` gives an error for, in the graph's order.
 
     Args:
         network: in float32.
@@ -83,11 +83,11 @@ def layer_costs(
                     noise = float(shift.square().sum()) / heads.shape[1]
                     squares[name] = squares.get(name, 0.0) + noise / (PROBES * len(images))
     names = {**macs, **squares}
-    return [LayerCost(name, macs.get(name, 0), squares.get(name, 0.0)) for name in names]
+    return [LayerSensitivity(name, macs.get(name, 0), squares.get(name, 0.0)) for name in names]
 
 
 def choose_float(
-    costs: Sequence[LayerCost], budget: float, target: float, fixed: Collection[str] = ()
+    layers: Sequence[LayerSensitivity], budget: float, target: float, fixed: Collection[str] = ()
 ) -> list[str]:
     """Choose the fewest multiply-accumulates to keep in float so that little enough noise is left.
 
@@ -95,21 +95,21 @@ def choose_float(
     noise is at most ``target`` or the next one no longer fits into ``budget``.
 
     Args:
-        costs: of all layers.
+        layers: all of them.
         budget: share of all multiply-accumulates that may stay in float.
         target: noise that may be left, as a share of the outputs' variance.
         fixed: layers that stay in float in any case; they count towards the budget.
     """
-    allowed = budget * sum(cost.macs for cost in costs)
-    used = sum(cost.macs for cost in costs if cost.name in fixed)
+    allowed = budget * sum(layer.macs for layer in layers)
+    used = sum(layer.macs for layer in layers if layer.name in fixed)
     chosen = set(fixed)
-    left = sum(cost.noise for cost in costs if cost.name not in fixed)
-    for cost in sorted(costs, key=lambda c: (-c.noise / c.macs, c.name)):
+    left = sum(layer.noise for layer in layers if layer.name not in fixed)
+    for layer in sorted(layers, key=lambda each: (-each.noise / each.macs, each.name)):
         if left <= target:
             break
-        if cost.name in chosen or used + cost.macs > allowed:
+        if layer.name in chosen or used + layer.macs > allowed:
             continue
-        chosen.add(cost.name)
-        used += cost.macs
-        left -= cost.noise
-    return [cost.name for cost in costs if cost.name in chosen]
+        chosen.add(layer.name)
+        used += layer.macs
+        left -= layer.noise
+    return [layer.name for layer in layers if layer.name in chosen]

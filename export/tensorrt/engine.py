@@ -1,16 +1,18 @@
 """From an ONNX file to an engine with its record beside it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import onnx
+
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
-from emonet_deploy.export.passes.gemm_to_conv import TURING, without_gemm
+from emonet_deploy.export.passes.gemm_to_conv import TURING, gemm_to_conv
 from emonet_deploy.export.tensorrt.builder import Progress, build_plan
 from emonet_deploy.export.tensorrt.inspector import (
     Layer,
@@ -19,6 +21,7 @@ from emonet_deploy.export.tensorrt.inspector import (
     layers_from_json,
 )
 from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
+from emonet_deploy.export.tensorrt.traffic import Traffic, traffic
 from emonet_deploy.runtime.backends.registry import SUFFIXES, require_backend
 from emonet_deploy.runtime.backends.tensorrt.library import (
     PACKAGES,
@@ -36,12 +39,14 @@ __all__ = ["Engine", "build_engine"]
 
 @dataclass(frozen=True)
 class Engine:
-    """A built engine: its file, its record, its layers, and how its convolutions run."""
+    """A built engine: its file, its record, its layers, how its convolutions run, what it moves."""
 
     path: Path
     info: ModelInfo
     layers: tuple[Layer, ...]
     convolutions: dict[str, str]
+    traffic: Traffic
+    """At the batch it is to be fastest at."""
 
 
 def build_engine(
@@ -92,10 +97,13 @@ def build_engine(
     path = _engine_path(onnx_path, out, engine_name(onnx_path, options, gpu))
     measured = _timing_cache(trt, gpu) if gpu is not None else None
     content = onnx_path.read_bytes()
-    model = without_gemm(content) if TURING in options.sm else content
     with _translated():
-        plan, dump = build_plan(trt, kind, model, options, measured, progress)
+        compiled = _for_targets(content, options)
+        plan, dump = build_plan(trt, kind, compiled, options, measured, progress)
         layers = _layers(trt, kind, plan, dump)
+    in_int8 = _conv_nodes(content)
+    found = convolutions(layers, list(in_int8))
+    _check_int8(kind, found, in_int8)
     low, best, high = options.batches
     info = replace(
         info,
@@ -119,7 +127,7 @@ def build_engine(
         tools={**info.tools, PACKAGES[kind].module: trt.__version__},
     )
     _write(path, plan, info)
-    return Engine(path, info, tuple(layers), convolutions(layers, _conv_nodes(content)))
+    return Engine(path, info, tuple(layers), found, traffic(layers, best))
 
 
 def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str) -> Path:
@@ -159,11 +167,35 @@ def _compute_capability(options: BuildOptions, gpu: CudaDevice | None) -> tuple[
     return tuple(f"{sm // 10}.{sm % 10}" for sm in options.sm)
 
 
-def _conv_nodes(model: bytes) -> list[str]:
-    import onnx
+def _for_targets(model: bytes, options: BuildOptions) -> bytes:
+    """Return a serialised model as its targets take it."""
+    if TURING not in options.sm:
+        return model
+    proto = onnx.load_from_string(model)
+    gemm_to_conv(proto)
+    return bytes(proto.SerializeToString())
 
+
+def _conv_nodes(model: bytes) -> dict[str, bool]:
+    """Return the names of a model's convolutions, and whether their weights are in int8."""
     graph = onnx.load_from_string(model).graph
-    return [node.name for node in graph.node if node.op_type == "Conv"]
+    dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    return {n.name: n.input[1] in dequantized for n in graph.node if n.op_type == "Conv"}
+
+
+def _check_int8(kind: EngineKind, found: Mapping[str, str], in_int8: Mapping[str, bool]) -> None:
+    """Raise ``ExportError`` if fewer convolutions run in int8 than the model has.
+
+    TensorRT-RTX 1.7 builds such an engine after a build in the same process that failed.
+    """
+    accepted = {"int8"} if kind == "trt-rtx" else {"int8", "unknown"}  # not all versions tell
+    others = [name for name, wanted in in_int8.items() if wanted and found[name] not in accepted]
+    if others:
+        raise ExportError(
+            f"the engine runs {len(others)} of the model's {sum(in_int8.values())} int8 "
+            f"convolutions in {found[others[0]]}, {others[0]} first; build it again in a new "
+            "process, or build the fp16 model"
+        )
 
 
 def _relative(onnx_path: Path, engine: Path) -> str:

@@ -12,7 +12,15 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Final
 
-__all__ = ["Layer", "convolutions", "layers_from_dump", "layers_from_json", "report", "summary"]
+__all__ = [
+    "Layer",
+    "LayerTensor",
+    "convolutions",
+    "layers_from_dump",
+    "layers_from_json",
+    "report",
+    "summary",
+]
 
 _LAYER: Final = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<kind>.*?), Inputs: \[(?P<inputs>.*?)\]"
@@ -27,6 +35,7 @@ _FUSED_CONVOLUTION: Final = re.compile(r"__myl_\w*(Corr|Conv)")
 _NODE: Final = re.compile(r"\[ONNX Layer: (.*?)\]")
 # Words of TensorRT's type and format names, the first that fits; its own short names otherwise.
 _TYPES: Final = {
+    "uint8": "uint8",
     "int8": "int8",
     "half": "half",
     "bf16": "bf16",
@@ -36,6 +45,14 @@ _TYPES: Final = {
     "float": "float",
     "fp32": "float",
 }
+
+
+@dataclass(frozen=True)
+class LayerTensor:
+    """What a layer reads or writes; -1 in its shape stands for the batch."""
+
+    shape: tuple[int, ...]
+    type: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,9 @@ class Layer:
         output: type of its first output.
         weights: their shape, or their number where the shape is not told; empty when it has none.
         nodes: the ONNX nodes that were fused into it.
+        inputs: what it reads.
+        constants: weights, scales and shifts.
+        outputs: what it writes.
     """
 
     name: str
@@ -57,12 +77,14 @@ class Layer:
     output: str = "unknown"
     weights: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
+    inputs: tuple[LayerTensor, ...] = ()
+    constants: tuple[LayerTensor, ...] = ()
+    outputs: tuple[LayerTensor, ...] = ()
 
-
-@dataclass(frozen=True)
-class _Tensor:
-    shape: tuple[int, ...]
-    type: str
+    @property
+    def is_convolution(self) -> bool:
+        """Whether it convolves, alone or fused with what follows."""
+        return bool(_CONVOLUTION_KIND.search(self.kind) or _FUSED_CONVOLUTION.match(self.name))
 
 
 def layers_from_dump(text: str) -> list[Layer]:
@@ -73,7 +95,7 @@ def layers_from_dump(text: str) -> list[Layer]:
             match["name"],
             match["kind"],
             _tensors(match["inputs"]),
-            _weights(_tensors(match["constants"] or "")),
+            _tensors(match["constants"] or ""),
             _tensors(match["outputs"]),
             match["metadata"] or "",
         )
@@ -93,9 +115,10 @@ def layers_from_json(text: str) -> list[Layer]:
             raw.get("Name", ""),
             raw.get("LayerType", ""),
             _json_tensors(raw.get("Inputs")),
-            _json_weights(raw.get("Weights")) or _weights(_json_tensors(raw.get("Constants"))),
+            _json_tensors(raw.get("Constants")),
             _json_tensors(raw.get("Outputs")),
             raw.get("Metadata", ""),
+            _json_weights(raw.get("Weights")),
         )
         for raw in layers
     ]
@@ -113,11 +136,11 @@ def convolutions(layers: Iterable[Layer], nodes: Sequence[str]) -> dict[str, str
     """
     found: dict[str, Layer] = {}
     for layer in layers:
-        if not (layer.weights or _is_convolution(layer)):
+        if not (layer.weights or layer.is_convolution):
             continue
         for node in layer.nodes:
             # Copies and quantisations of the weights name the node as well.
-            if node not in found or _is_convolution(layer):
+            if node not in found or layer.is_convolution:
                 found[node] = layer
     return {node: found[node].precision if node in found else "unknown" for node in nodes}
 
@@ -142,11 +165,13 @@ def report(layers: Sequence[Layer], precisions: Mapping[str, str]) -> dict[str, 
 def _layer(
     name: str,
     kind: str,
-    inputs: Sequence[_Tensor],
-    weights: _Tensor | None,
-    outputs: Sequence[_Tensor],
+    inputs: Sequence[LayerTensor],
+    constants: Sequence[LayerTensor],
+    outputs: Sequence[LayerTensor],
     metadata: str,
+    weights: LayerTensor | None = None,
 ) -> Layer:
+    weights = weights or _weights(constants)
     decisive = [weights] if weights is not None else inputs
     return Layer(
         name=name,
@@ -155,14 +180,13 @@ def _layer(
         output=outputs[0].type if outputs else "unknown",
         weights=weights.shape if weights is not None else (),
         nodes=tuple(_NODE.findall(metadata)),
+        inputs=tuple(inputs),
+        constants=tuple(constants),
+        outputs=tuple(outputs),
     )
 
 
-def _is_convolution(layer: Layer) -> bool:
-    return bool(_CONVOLUTION_KIND.search(layer.kind) or _FUSED_CONVOLUTION.match(layer.name))
-
-
-def _weights(constants: Sequence[_Tensor]) -> _Tensor | None:
+def _weights(constants: Sequence[LayerTensor]) -> LayerTensor | None:
     """Return the largest constant, unless it is a scale or shift: one number per channel."""
     largest = max(constants, key=lambda tensor: prod(tensor.shape), default=None)
     if largest is None or prod(largest.shape) == max(largest.shape, default=1):
@@ -170,18 +194,18 @@ def _weights(constants: Sequence[_Tensor]) -> _Tensor | None:
     return largest
 
 
-def _tensors(text: str) -> list[_Tensor]:
+def _tensors(text: str) -> list[LayerTensor]:
     return [
-        _Tensor(
+        LayerTensor(
             tuple(int(size) for size in match["shape"].split(",") if size), _type(match["type"])
         )
         for match in _TENSOR.finditer(text)
     ]
 
 
-def _json_tensors(raw: list[dict[str, Any]] | None) -> list[_Tensor]:
+def _json_tensors(raw: list[dict[str, Any]] | None) -> list[LayerTensor]:
     return [
-        _Tensor(
+        LayerTensor(
             tuple(tensor.get("Dimensions", ())),
             _type(tensor.get("Datatype") or tensor.get("Format/Datatype", "")),
         )
@@ -189,8 +213,8 @@ def _json_tensors(raw: list[dict[str, Any]] | None) -> list[_Tensor]:
     ]
 
 
-def _json_weights(raw: dict[str, Any] | None) -> _Tensor | None:
-    return _Tensor((int(raw.get("Count", 0)),), _type(raw.get("Type", ""))) if raw else None
+def _json_weights(raw: dict[str, Any] | None) -> LayerTensor | None:
+    return LayerTensor((int(raw.get("Count", 0)),), _type(raw.get("Type", ""))) if raw else None
 
 
 def _type(name: str) -> str:

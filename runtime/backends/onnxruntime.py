@@ -88,6 +88,10 @@ def _open_model(path: Path, providers: Sequence[str], threads: int | None) -> or
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    _LOGGER.debug(
+        "ONNX Runtime %s opens %s for %s on %s threads",
+        ort.__version__, path, " or ".join(providers), threads or "all",
+    )  # fmt: skip
     with _translated(path):
         return ort.InferenceSession(path, options, providers=providers)
 
@@ -104,9 +108,7 @@ def _state(path: Path) -> tuple[int, int] | None:
 def _providers(device: Device) -> list[str]:
     if device == "cpu" or (device == "auto" and not cuda_device_count()):
         return ["CPUExecutionProvider"]
-    providers = ort.get_available_providers()
-    _LOGGER.debug("ONNX Runtime %s has %s", ort.__version__, ", ".join(providers))
-    available = "CUDAExecutionProvider" in providers
+    available = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not (available and cuda_device_count()):
         raise BackendError(
             "no CUDA device that ONNX Runtime can use; use --device cpu, or see `emonet doctor`"

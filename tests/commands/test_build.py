@@ -41,8 +41,10 @@ def test_build_writes_engine_record_and_report(tmp_path):
     )
     assert result.exit_code == 0, result.output
     path = tmp_path / "m.rtx-sm86-sm89.plan"
-    summary, done = result.stdout.splitlines()
+    summary, moved, done = result.stdout.splitlines()
     assert summary == "2 convolutions: 2 half"
+    assert " MB per image at batch " in moved
+    assert "2 half -> half" in moved
     assert done.startswith(f"done: {path} (")
     assert read_info(path).engine.max_batch == 4
     report = json.loads((tmp_path / "report.json").read_text())

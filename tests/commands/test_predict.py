@@ -290,7 +290,8 @@ cli.main()
 """
 
 
-def test_ctrl_c_leaves_valid_outputs_up_to_there(here):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_valid_outputs_up_to_there(here, number):
     truths = write_film("film.mp4", 300)
     with open("boxes.csv", "w") as file:
         print("file,frame,x0,y0,x1,y1", file=file)
@@ -310,7 +311,7 @@ def test_ctrl_c_leaves_valid_outputs_up_to_there(here):
             if begun and begun[0].read_text().count("\n") >= 3:
                 break
             time.sleep(0.02)
-        run.send_signal(signal.SIGINT)
+        run.send_signal(number)
         out, errors = run.communicate(timeout=60)
     assert run.returncode == 130, errors
     assert b"Traceback" not in errors

@@ -76,7 +76,7 @@ def test_the_file_tells_nothing_of_the_machine_that_made_it(onnx8):
 
 def test_the_same_weights_give_the_same_bytes(onnx8, tmp_path):
     again = export_onnx(golden.model(8), tmp_path / "again.onnx", f"sha256:{'0' * 64}")
-    assert again.read_bytes() == onnx8.read_bytes()
+    assert again.path.read_bytes() == onnx8.read_bytes()
 
 
 def test_the_model_that_is_exported_is_left_as_it_was(tmp_path):

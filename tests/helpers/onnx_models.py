@@ -19,6 +19,15 @@ def golden_model(nclass=8):
     return to_model(golden.model(nclass))
 
 
+def rewritten(model, *passes):
+    """Return a copy of a model that went through graph passes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for graph_pass in passes:
+        graph_pass(copy)
+    return copy
+
+
 def golden_images(n, pixels=False):
     """The golden images: float32 N x 3 x 256 x 256, or uint8 N x 256 x 256 x 3."""
     images = golden.images(4, int(golden.load("forward_8.npz")["image_seed"]))[:n]

@@ -78,7 +78,7 @@ def test_each_peer_computes_the_same(name, standin8, tmp_path, faces):
     if name != "torch.compile":
         pytest.importorskip({"openvino": "openvino", "mnn": "MNN", "ncnn": "pnnx"}[name])
     model = load_checkpoint(standin8)
-    plain = export_onnx(model, tmp_path / "plain.onnx", "standin")
+    plain = export_onnx(model, tmp_path / "plain.onnx", "standin").path
     with (
         load_session(standin8, device="cpu", threads=2) as reference,
         open_peers([name], model, plain, reference, 2) as (peer,),

@@ -80,7 +80,7 @@ def test_winograd_computes_the_same_maps_of_any_size_and_batch(height, m):
     model = convolution(height, kernel_shape=[3, 3], pads=[1] * 4)
     images = np.random.default_rng(0).normal(size=(3, 8, height, height)).astype(np.float32)
     (expected,) = run(model, images)
-    assert apply_winograd(model, {(8, 16, height): m}) == ["layer"]
+    apply_winograd(model, {(8, 16, height): m})
     onnx.checker.check_model(model, full_check=True)
     (got,) = run(model, images)
     assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()
@@ -100,7 +100,7 @@ def test_winograd_computes_the_same_maps_of_any_size_and_batch(height, m):
 def test_other_convolutions_are_left_alone(changes):
     model = convolution(12, **({"kernel_shape": [3, 3], "pads": [1] * 4} | changes))
     before = model.SerializeToString()
-    assert apply_winograd(model, {(8, 16, 12): 4}) == []
+    apply_winograd(model, {(8, 16, 12): 4})
     assert model.SerializeToString() == before
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import onnx
 import pytest
-from helpers.onnx_models import golden_images, golden_model, run
+from helpers.onnx_models import golden_images, golden_model, rewritten, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_deploy.errors import ExportError
-from emonet_deploy.export.passes.embed_processing import embed
+from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.runtime.metadata import tensors_of
 from emonet_deploy.runtime.pipeline.interface import results
@@ -15,7 +15,7 @@ from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps
 
 @pytest.fixture(scope="module")
 def embedded():
-    return embed(golden_model())
+    return rewritten(golden_model(), embed_processing)
 
 
 def test_pixels_in_results_out_as_numpy_computes_them(embedded):
@@ -36,16 +36,16 @@ def test_the_interface_is_the_contracts(embedded):
 
 
 def test_processing_is_in_float_whatever_the_network_computes_in():
-    half = convert_fp16(golden_model())
+    half = rewritten(golden_model(), convert_fp16)
     want = results(run(half, golden_images(2)))
-    got = run(embed(half), golden_images(2, pixels=True))
+    got = run(rewritten(half, embed_processing), golden_images(2, pixels=True))
     for name, values in want.items():
         np.testing.assert_allclose(got[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_a_model_that_already_takes_pixels_is_refused(embedded):
     with pytest.raises(ExportError, match="tensor interface"):
-        embed(embedded)
+        embed_processing(embedded)
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from emonet_deploy.errors import InputError
 from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.quantization.calibrate import (
-    activation_ranges,
     calibration_crops,
-    channel_ranges,
+    observe_ranges,
     reach,
 )
+from emonet_deploy.export.quantization.channel_ranges import observe_channel_ranges
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.export.quantization.equalize import equalize
 
@@ -72,9 +72,9 @@ def test_ranges_are_the_exact_percentiles(interpreter):
     with torch.no_grad():
         interpreter.run(torch.from_numpy(golden_images(4)), keep)
         wanted = lambda node: node.name in {"m0.b1_4.relu", "m0.b1_4.conv1"}  # noqa: E731
-        cut = activation_ranges(interpreter, pixels, wanted, "percentile")["m0.b1_4.relu"]
-        full = activation_ranges(interpreter, pixels, wanted, "minmax")["m0.b1_4.relu"]
-        best = activation_ranges(interpreter, pixels, wanted, "entropy")
+        cut = observe_ranges(interpreter, pixels, wanted, "percentile")["m0.b1_4.relu"]
+        full = observe_ranges(interpreter, pixels, wanted, "minmax")["m0.b1_4.relu"]
+        best = observe_ranges(interpreter, pixels, wanted, "entropy")
     values = np.sort(seen[0].numpy().ravel())
     assert (full.low, full.high) == pytest.approx((values[0], values[-1]))
     beyond = int(len(values) * 1e-5)
@@ -96,7 +96,7 @@ def test_channel_ranges_are_the_extremes_over_all_faces(interpreter):
 
     with torch.no_grad():
         interpreter.run(torch.from_numpy(golden_images(4)), keep)
-        found = channel_ranges(interpreter, golden_images(4, pixels=True), {tensor})
+        found = observe_channel_ranges(interpreter, golden_images(4, pixels=True), {tensor})
     assert list(found) == [tensor]
     np.testing.assert_allclose(found[tensor].low, seen[0].amin((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(found[tensor].high, seen[0].amax((0, 2, 3)), rtol=1e-6)

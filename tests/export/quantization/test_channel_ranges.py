@@ -9,8 +9,11 @@ from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
-from emonet_deploy.export.quantization.calibrate import channel_ranges
-from emonet_deploy.export.quantization.channel_ranges import even_ranges, measured_tensors
+from emonet_deploy.export.quantization.channel_ranges import (
+    equalize_channel_ranges,
+    observe_channel_ranges,
+    tensors_to_equalize,
+)
 from emonet_deploy.export.quantization.qdq_cpu import convolutions_in_int8, stored_tensors
 
 IN_FLOAT = {"conv1", "l1", "m0.b1_4.conv1", "m0.b1_4.conv2", "m0.b1_4.conv3"}
@@ -27,9 +30,9 @@ def models():
     after = onnx.ModelProto()
     after.CopyFrom(before)
     with torch.no_grad():
-        tensors = measured_tensors(Graph(before))
-        ranges = channel_ranges(Interpreter(before), golden_images(2, pixels=True), tensors)
-    even_ranges(after, ranges, IN_FLOAT)
+        tensors = tensors_to_equalize(Graph(before))
+        ranges = observe_channel_ranges(Interpreter(before), golden_images(2, pixels=True), tensors)
+    equalize_channel_ranges(after, ranges, IN_FLOAT)
     return before, after
 
 

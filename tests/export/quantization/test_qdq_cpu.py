@@ -11,14 +11,14 @@ from emonet_deploy.export.quantization.qdq_cpu import (
     insert_uint8,
     stored_tensors,
 )
-from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.qparams import QuantParams
 
 RNG = np.random.default_rng(0)
-WHOLE = Steps(np.float32(0.0973), 120)
+WHOLE = QuantParams(np.float32(0.0973), 120)
 INPUTS = {
-    "norm1": Steps(np.float32(0.0213), 0),
+    "norm1": QuantParams(np.float32(0.0213), 0),
     "a": WHOLE,
-    "rectified": Steps(np.float32(0.0237), 0),
+    "rectified": QuantParams(np.float32(0.0237), 0),
 }
 STORED = {"a": WHOLE, "rectified": INPUTS["rectified"], "b": WHOLE, "both": WHOLE}
 
@@ -54,17 +54,17 @@ def block(arrays):
 
 
 def codes(values, steps):
-    return np.clip(np.rint(values / float(steps.scale)) + steps.zero, 0, 255)
+    return np.clip(np.rint(values / float(steps.scale)) + steps.zero_point, 0, 255)
 
 
 def value(integers, steps):
-    return (integers - steps.zero) * float(steps.scale)
+    return (integers - steps.zero_point) * float(steps.scale)
 
 
 def convolve(integers, layer):
     """A convolution of codes, padded with the code of zero, in float64."""
     pad = layer.weight.shape[2] // 2
-    padded = np.pad(integers - layer.input.zero, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    padded = np.pad(integers - layer.input.zero_point, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     windows = sliding_window_view(padded, layer.weight.shape[2:], (2, 3))
     weight = layer.weight.astype(np.float64)
     if weight.shape[1] == 1:
@@ -144,7 +144,7 @@ def test_a_sum_that_is_also_read_in_float_is_rounded_for_the_convolution_alone()
     constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     graph = helper.make_graph(nodes, "g", values[:1], values[1:], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    coarse, fine = Steps(np.float32(0.5), 128), Steps(np.float32(1e-3), 128)
+    coarse, fine = QuantParams(np.float32(0.5), 128), QuantParams(np.float32(1e-3), 128)
     layer = nearest(1e-6 * arrays["w"], coarse)
     insert_uint8(model, {"conv": layer}, {"a": fine})
     x = RNG.normal(0, 1, (1, 8, 4, 4)).astype(np.float32)

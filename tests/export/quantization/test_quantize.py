@@ -18,23 +18,23 @@ from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin import standin_path
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
-from emonet_deploy.errors import InputError
+from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.onnx import export_onnx, save_model
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
-from emonet_deploy.export.passes.embed_processing import embed
-from emonet_deploy.export.passes.fp16 import convert_fp16
+from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
 from emonet_deploy.export.quantization.calibrate import Calibration, calibration_crops
-from emonet_deploy.export.quantization.qdq import insert_qdq
 from emonet_deploy.export.quantization.qdq_cpu import (
     convolutions_in_int8,
     insert_uint8,
     stored_tensors,
 )
-from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.qparams import QuantParams
 from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.export.quantization.schemes import SCHEMES
+from emonet_deploy.export.tensorrt.builder import build_plan
 from emonet_deploy.export.tensorrt.engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.registry import load_session
@@ -45,14 +45,15 @@ def crude(onnx8):
     """EmoNet in int8 with scales that are made up: the right graph, whatever it computes."""
     model = onnx.load(onnx8)
     normalize_batchnorm(model)
+    merge_pointwise(model)
     graph = Graph(model)
     layers = {}
     for node in graph.nodes:
         if node.op_type == "Conv" and node.name != "conv1":
-            steps = Steps(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
+            steps = QuantParams(np.float32(0.02), 0 if "relu" in node.input[0] else 128)
             layers[node.name] = nearest(graph.constant(node.input[1]), steps)
-    insert_qdq(model, layers)
-    return convert_fp16(model, exact_sums=False)
+    SCHEMES["gpu"](model, None).write(model, layers, {})
+    return model
 
 
 def test_what_is_not_in_int8_is_in_half(onnx8):
@@ -73,7 +74,7 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     pytest.importorskip("tensorrt_rtx")
     model = crude(onnx8)
     if interface == "image":
-        model = embed(model)
+        embed_processing(model)
     inputs, outputs = tensors_of(8, interface)
     info = replace(
         read_info(onnx8), precision="int8", interface=interface, inputs=inputs, outputs=outputs
@@ -83,6 +84,24 @@ def test_tensorrt_runs_the_convolutions_in_int8(onnx8, tmp_path, interface):
     runs_in = dict(engine.convolutions)
     assert runs_in.pop("conv1") == "half"
     assert set(runs_in.values()) == {"int8"}
+    # None writes float32, as all did with a scale for each output channel: 307 MB, 253 kernels.
+    written = {kind for kind in engine.traffic.convolutions if kind.startswith("int8")}
+    assert written == {"int8 -> half"}
+    assert engine.traffic.megabytes <= 220
+    assert engine.traffic.kernels <= 230
+
+
+def test_an_engine_with_fewer_int8_convolutions_than_its_model_is_refused(onnx8, tmp_path):
+    """TensorRT-RTX makes one after a build in the same process that failed."""
+    rtx = pytest.importorskip("tensorrt_rtx")
+    info = replace(read_info(onnx8), precision="int8")
+    path = save_model(crude(onnx8), tmp_path / "emonet_8.int8.onnx", info)
+    with pytest.raises(ExportError):
+        build_plan(rtx, "trt-rtx", path.read_bytes(), BuildOptions(sm=(75,)))
+    with pytest.raises(ExportError, match=r"runs \d+ of the model's \d+ int8 convolutions in half"):
+        build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    assert not list(tmp_path.glob("*.plan"))
+    build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
 
 
 def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_path):
@@ -92,7 +111,7 @@ def test_onnx_runtime_runs_every_convolution_of_the_blocks_in_8_bits(onnx8, tmp_
     merge_pointwise(model)
     batchnorm_as_convolution(model)
     graph = Graph(model)
-    steps, rectified = Steps(np.float32(0.05), 128), Steps(np.float32(0.05), 0)
+    steps, rectified = QuantParams(np.float32(0.05), 128), QuantParams(np.float32(0.05), 0)
     in_int8 = convolutions_in_int8(graph, {"conv1", "l1"})
     layers = {
         node.name: nearest(graph.constant(node.input[1]), steps, 64)
@@ -117,9 +136,9 @@ def test_tensorrt_runs_in_int8_what_the_record_says(tmp_path):
     pytest.importorskip("tensorrt_rtx")
     faces = Calibration(calibration_crops(None, "standin", 8), "procedural")
     model = load_checkpoint(standin_path(8, 0))
-    path = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
-    record = read_info(path).calibration
-    engine = build_engine(path, None, "trt-rtx", BuildOptions(sm=(89,)))
+    made = export_onnx(model, tmp_path / "m.onnx", "standin", precision="int8", calibration=faces)
+    record = made.info.calibration
+    engine = build_engine(made.path, None, "trt-rtx", BuildOptions(sm=(89,)))
     half = {name for name, kind in engine.convolutions.items() if kind == "half"}
     assert half == set(record["float_layers"])
     assert set(engine.convolutions.values()) == {"half", "int8"}
@@ -141,7 +160,7 @@ def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, targ
     checkpoint = standin_path(nclass, seed)
     identity = f"standin:{seed}"
     path = tmp_path / "m.onnx"
-    export_onnx(
+    exported = export_onnx(
         load_checkpoint(checkpoint),
         path,
         identity,
@@ -151,7 +170,7 @@ def test_the_gates_hold_on_faces_no_calibration_saw(tmp_path, nclass, seed, targ
     )
     with load_session(checkpoint) as reference, load_session(path) as made:
         check_parity(reference, made, crops(make_faces(96, PARITY_SEED)))
-    assert read_info(path).calibration["int8_share"] >= 0.8
+    assert exported.info.calibration["int8_share"] >= 0.8
 
 
 @pytest.mark.slow

@@ -1,12 +1,12 @@
 import pytest
 
-from emonet_deploy.export.quantization.sensitivity import LayerCost, choose_float
+from emonet_deploy.export.quantization.sensitivity import LayerSensitivity, choose_float
 
 COSTS = [
-    LayerCost("a", 10, 0.5),
-    LayerCost("b", 10, 0.3),
-    LayerCost("c", 40, 0.4),
-    LayerCost("d", 40, 0.0),
+    LayerSensitivity("a", 10, 0.5),
+    LayerSensitivity("b", 10, 0.3),
+    LayerSensitivity("c", 40, 0.4),
+    LayerSensitivity("d", 40, 0.0),
 ]
 
 

@@ -12,8 +12,8 @@ from helpers.tiny_model import write_tiny
 from onnx import TensorProto, helper, numpy_helper
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
-from emonet_deploy.export.quantization.gptq import SUM_IN_16_BITS, round_layer
-from emonet_deploy.export.quantization.qparams import Steps
+from emonet_deploy.export.quantization.gptq import SUM_IN_16_BITS, quantize_conv
+from emonet_deploy.export.quantization.qparams import QuantParams
 from emonet_deploy.runtime.backends import int8_overflow
 from emonet_deploy.runtime.backends.openvino import OpenVinoSession
 from emonet_deploy.runtime.backends.registry import backends_of, load_session
@@ -224,7 +224,7 @@ def test_rounded_weights_are_multiplied_exactly_without_vnni(tmp_path, signed):
     conv = helper.make_node("Conv", ["x_dq", "w_dq"], ["y"], name="conv", pads=[1, 1, 1, 1])
     sample = torch.from_numpy(rng.random((2, 16, 8, 8), np.float32))
     inputs = [sample, torch.from_numpy(weight)]
-    layer = round_layer(conv, inputs, Steps(np.float32(1), 0), SUM_IN_16_BITS)
+    layer = quantize_conv(conv, inputs, QuantParams(np.float32(1), 0), SUM_IN_16_BITS)
     kind = np.int8 if signed else np.uint8
     zeros = {"zero": kind(0), "w_zero": np.zeros(32, np.int8)}
     scales = {"step": np.float32(1), "w_step": np.ones(32, np.float32)}

@@ -1,0 +1,65 @@
+"""SIGTERM and Ctrl-C in real processes: a code that tells, and no temporary files."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers import golden
+
+EMONET = [sys.executable, "-c", "from emonet_deploy.cli import main; main()"]
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    assert condition()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "golden.pth"
+    torch.save(golden.weights(8, 0), path)
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_with_130_and_nothing_half_written(checkpoint, tmp_path, number):
+    old = tmp_path / "emonet_8.fp32.onnx"
+    old.write_bytes(b"older")
+    command = [*EMONET, "export", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        # While the model is being written or compared, under its temporary name.
+        wait_for(lambda: list(tmp_path.glob(".emonet*")), process)
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert errors.decode().splitlines()[-1] == "interrupted; what was complete is kept"
+    assert b"Traceback" not in errors
+    assert b"done" not in out
+    assert [path.name for path in tmp_path.iterdir()] == [old.name]
+    assert old.read_bytes() == b"older"
+
+
+def test_a_process_that_shall_ignore_sigterm_ignores_it():
+    code = (
+        "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "from emonet_deploy.commands.signals import sigterm_as_interrupt\n"
+        "with sigterm_as_interrupt(): os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_the_handler_that_was_there_comes_back():
+    from emonet_deploy.commands.signals import sigterm_as_interrupt
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
