@@ -267,4 +267,4 @@ def test_a_missing_package_is_one_line_and_the_command_that_installs_it_another(
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: torch is not installed")
-    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3'"
+    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3' 'safetensors>=0.4'"

@@ -122,7 +122,10 @@ class VideoReader:
     def _open(self) -> cv2.VideoCapture | None:
         with utf8_path(self._path) as path:
             capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-        return capture if capture.isOpened() else None
+        if not capture.isOpened():
+            return None
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # not by itself before OpenCV 4.12
+        return capture
 
     def _missing(self, index: int, span: float) -> int:
         """Return how many frames a file lacks at its end, or nowhere in time.

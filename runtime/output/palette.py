@@ -8,16 +8,9 @@ Color = tuple[int, int, int]
 """Red, green, blue, each 0 to 255."""
 
 # Okabe and Ito, "Color universal design", 2008.
-_ORANGE: Final[Color] = (230, 159, 0)
-_SKY: Final[Color] = (86, 180, 233)
-_GREEN: Final[Color] = (0, 158, 115)
-_YELLOW: Final[Color] = (240, 228, 66)
-_VERMILION: Final[Color] = (213, 94, 0)
-_PURPLE: Final[Color] = (204, 121, 167)
-_BLUE: Final[Color] = (0, 114, 178)
-
 IDENTITIES: Final[tuple[Color, ...]] = (
-    _ORANGE, _SKY, _GREEN, _YELLOW, _VERMILION, _PURPLE, _BLUE,
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167),
+    (0, 114, 178),
 )  # fmt: skip
 
 # Paul Tol's "muted" scheme, its grey darkened so that it shows on white.

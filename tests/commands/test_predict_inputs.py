@@ -102,7 +102,7 @@ def test_what_is_missing_in_a_list_is_passed_over_and_counted(here, data, monkey
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listed)))
     assert fake_run("-", jsonl=here / "r.jsonl") == 1
     assert [row["file"] for row in read_jsonl(here / "r.jsonl")] == ["a.jpg", "b.jpg"]
-    said = capsys.readouterr().err.splitlines()
+    said = [line for line in capsys.readouterr().err.splitlines() if line]
     assert [line.split(":")[0] for line in said] == ["passed over"] * 3 + ["error"]
     assert "gone.jpg does not exist" in said[0]
     assert "3 of 5 inputs could not be read" in said[-1]
@@ -115,7 +115,7 @@ def test_a_folder_from_a_phone_or_another_system(here, data, capsys):
     shutil.copy(data / "field" / "camera.mxf", here / "clip.mxf")
     assert fake_run(".", jsonl=here / "r.jsonl") == 0
     assert {row["file"] for row in read_jsonl(here / "r.jsonl")} == {"IMG_1.jpg", "clip.mxf"}
-    assert capsys.readouterr().err.splitlines() == [
+    assert [line for line in capsys.readouterr().err.splitlines() if line] == [
         "note: 1 file is neither picture nor video and left out of . (.ts)"
     ]
 
