@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The editable install links file by file, so it is made anew when files come or go.
-ROOMS := benchmarks commands emonet_ref export runtime
+ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 

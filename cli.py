@@ -30,6 +30,7 @@ from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
 from emonet_deploy.errors import EmonetError, ParityError
 
@@ -98,7 +99,7 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, doctor):
+for command in (export, build, parity, bench, predict, serve, doctor):
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

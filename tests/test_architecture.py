@@ -53,6 +53,7 @@ ROOMS = {
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
     "benchmarks.speed": RUNTIME | {"benchmarks.metrics", "benchmarks.parity"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
+    "serving": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 ROOMS |= {

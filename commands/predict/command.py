@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from emonet_deploy.commands.console import say
-from emonet_deploy.commands.options import engine_of
-from emonet_deploy.commands.predict.options import Clips, Faces, Model, Outputs
+from emonet_deploy.commands.options import Model, engine_of
+from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 
 __all__ = ["predict"]
 
@@ -37,10 +37,11 @@ def predict(
         from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
 
         source = resolve_checkpoint(model.checkpoint, model.nclass, say)
-        ((artifact, backend),) = obtain(
+        ((path, backend),) = obtain(
             [backend or "onnx"], [model.precision], model.nclass, source, model.out, say,
             [model.target],
         )  # fmt: skip
+        artifact = str(path)
     with load_session(artifact, backend, model.device, model.threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
