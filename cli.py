@@ -30,7 +30,9 @@ from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
+from emonet_deploy.commands.triton import triton
 from emonet_deploy.errors import EmonetError, ParityError, one_line
 
 __all__ = ["app", "main"]
@@ -105,7 +107,7 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, doctor):
+for command in (export, build, parity, bench, predict, serve, triton, doctor):
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

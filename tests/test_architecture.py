@@ -57,6 +57,7 @@ ROOMS = {
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
     "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
+    "serving": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 ROOMS |= {

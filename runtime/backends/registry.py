@@ -46,15 +46,16 @@ _LOGGER = logging.getLogger(__name__)
 MAX_THREADS: Final = 1024
 """More would only cost memory."""
 
-ArtifactKind = Literal["checkpoint", "onnx", "engine"]
+ArtifactKind = Literal["checkpoint", "onnx", "engine", "served"]
 Purpose = Literal["build", "run"]
 
 SUFFIXES: Final[Mapping[ArtifactKind, tuple[str, ...]]] = {
     "checkpoint": (".pth", ".pt"),
     "onnx": (".onnx",),
     "engine": (".plan", ".engine"),
+    "served": (),
 }
-"""What kind of artifact a file is, told by its ending."""
+"""What kind of artifact a file is, told by its ending; a served one has an address instead."""
 
 
 class OpenSession(Protocol):
@@ -127,16 +128,21 @@ BACKENDS: Final[Mapping[Backend, BackendSpec]] = {
         engine_package=TENSORRT_RTX.module,
         instead=_USE_ONNX,
     ),
+    "v2": BackendSpec("A served model", "served", f"{_HERE}.remote", devices=(), run=()),
 }
 """Every backend, by name; of those that run one kind of artifact, the first is the default."""
 
 
 def artifact_kind(path: str | os.PathLike[str]) -> ArtifactKind:
-    """Return what kind of artifact a file is, told by its ending or, of a checkpoint, its content.
+    """Return what kind of artifact is meant.
+
+    A file is told by its ending or, of a checkpoint, its content; an address is a served artifact.
 
     Raises:
         InputError: the ending is none of ``SUFFIXES``, and it is no checkpoint.
     """
+    if "://" in os.fspath(path):
+        return "served"
     suffix = Path(path).suffix.lower()
     for kind, suffixes in SUFFIXES.items():
         if suffix in suffixes:
@@ -185,6 +191,8 @@ def require_device(backend: Backend, device: Device) -> None:
     """Raise ``BackendError`` if artifacts shall run where their backend does not run them."""
     spec = BACKENDS[backend]
     if device != "auto" and device not in spec.devices:
+        if not spec.devices:
+            raise BackendError(f"{spec.title} runs where its server has put it; drop --device")
         where = "on the CPU; use --device cpu" if spec.devices == ("cpu",) else "on a GPU"
         raise BackendError(f"{spec.title} runs {where}, or --engine onnx")
 
@@ -199,7 +207,8 @@ def load_session(
     """Load an artifact and make it ready to run.
 
     Args:
-        path: a checkpoint, an ONNX model or an engine.
+        path: a checkpoint, an ONNX model, an engine, or the address of a served one, such as
+            ``http://host:8000/v2/models/emonet``.
         backend: what shall run it; by default told by the file.
         device: ``cuda`` or ``cpu`` is binding: an error when it is not there, never a silent
             fallback. ``auto`` takes CUDA where it works and the CPU elsewhere;
