@@ -111,7 +111,7 @@ class RemoteSession(Session):
 
 def open_session(
     path: str | os.PathLike[str], device: Device, threads: int | None, graph: bool | None
-) -> Session:
+) -> RemoteSession:
     """Ask a server for a model; see ``load_session``."""
     return RemoteSession(path, device, threads)
 
