@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 import numpy as np
 import onnxruntime as ort
 
+from emonet_deploy.emonet_ref.storage.names import utf8_path
 from emonet_deploy.emonet_ref.storage.paths import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
@@ -99,8 +100,8 @@ def _open_model(
         "ONNX Runtime %s opens %s for %s on %s threads",
         ort.__version__, path, providers, threads or "all",
     )  # fmt: skip
-    with _translated(path):
-        return ort.InferenceSession(path, options, providers=providers)
+    with _translated(path), utf8_path(path, ArtifactError) as name:
+        return ort.InferenceSession(name, options, providers=providers)
 
 
 def _state(path: Path) -> tuple[int, int] | None:

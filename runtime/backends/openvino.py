@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
+from emonet_deploy.emonet_ref.storage.names import utf8_path
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
@@ -49,7 +50,8 @@ class OpenVinoSession(DataParallelSession[Requests]):
         openvino = _import_openvino()
         try:
             core = openvino.Core()
-            model = core.read_model(path)
+            with utf8_path(path, ArtifactError) as name:
+                model = core.read_model(name)
             # One image after the other, in a shape that is known when the kernels are chosen.
             model.reshape({t.name: [size or 1 for size in t.shape] for t in info.inputs})
             self._compile = partial(_requests, core, model)

@@ -30,6 +30,6 @@ def box_problem(box: Box, width: int, height: int) -> str | None:
     meets = across > 0 and down > 0
     # Shares of each side, not of the area: that of huge sides is infinite.
     if not meets or across / (x1 - x0) * (down / (y1 - y0)) < _LEAST_INSIDE:
-        where = "mostly outside" if meets else "outside"
-        return f"the box {shown} lies {where} the picture of {width} x {height} pixels"
+        part = ", for the most part" if meets else ""
+        return f"the box {shown} lies outside the picture of {width} x {height} pixels{part}"
     return None

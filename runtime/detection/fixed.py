@@ -1,6 +1,7 @@
 """Detectors that search nothing: the whole picture, ready crops, boxes known from a CSV file."""
 
 import csv
+import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE
 from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.paths import open_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import Box, Detection, Detector
 from emonet_deploy.runtime.detection.box_check import box_problem
@@ -68,7 +70,8 @@ class KnownBoxes:
         self._boxes: dict[str, dict[int, list[_Row]]] = {}
         self._used, self._misplaced = 0, 0
         try:
-            with open(path, encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+            raw = open_file(path)  # no device, which has no end
+            with io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as file:
                 reader = csv.DictReader(file)
                 missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
                 if missing:

@@ -50,7 +50,7 @@ class YuNet:
         """
         self._size, self._min_score = size, min_score
         name = readable(os.fspath(model))
-        if not Path(model).is_file():
+        if not is_file(model):
             raise InputError(f"there is no YuNet model at {name}; check the name")
         try:
             with utf8_path(model) as path:

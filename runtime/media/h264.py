@@ -61,9 +61,9 @@ class H264Writer:
         import av
 
         try:
-            self._file = self._exit.enter_context(
-                av.open(self._exit.enter_context(self._path.open("wb")), "w", format=self._format())
-            )
+            # PyAV opens the file when it writes its head, so its name must last.
+            path = self._exit.enter_context(utf8_path(self._path))
+            self._file = self._exit.enter_context(av.open(path, "w", format=self._format()))
         except av.error.FFmpegError as error:
             raise self._failure(error) from error
         return self

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.runtime.media.content import HEAD, describe_content, media_kind
 
 __all__ = ["VIDEO_SUFFIXES", "Source", "expand_inputs", "is_junk", "is_media_suffix", "read_list"]
@@ -152,7 +153,7 @@ def _in_folder(folder: Path, say: Callable[[str], None]) -> Iterator[Source]:
         folders[:] = [name for name in folders if not is_junk(name)]
         for name in files:
             path = Path(here, name)
-            if is_junk(name) or not path.is_file():
+            if is_junk(name) or not is_file(path):
                 continue
             kind = _kind(path)
             if kind is None:
@@ -179,7 +180,7 @@ def _matching(pattern: Path) -> Iterator[Source]:
     hidden = any(part.startswith(".") for part in parts[fixed:])
     for path in sorted(root.glob(str(Path(*parts)))):
         beyond = path.relative_to(root).parts[fixed:]
-        if path.is_file() and (hidden or not any(map(is_junk, beyond))):
+        if is_file(path) and (hidden or not any(map(is_junk, beyond))):
             yield Source(path, Path(path.name), _kind(path))
 
 

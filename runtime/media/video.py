@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.media.content import HEAD, describe_content
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.pace import Pace
 from emonet_deploy.runtime.media.truncation import is_cut_short
@@ -58,21 +59,25 @@ class VideoReader:
             if not self._path.is_file():
                 raise InputError(f"{shown} does not exist; check the name")
             with self._path.open("rb") as file:
-                head = file.read(12)
+                head = file.read(HEAD)
         except OSError as error:
             raise InputError(f"cannot read {shown}: {error.strerror}; check it") from error
         self._is_avi = head[:4] == b"RIFF"
         probe = self._open()
         if probe is None:
+            what = describe_content(head)
+            if what in {"a video", "of another kind"}:
+                what = "damaged, cut off or in an unknown format"
             raise InputError(
-                f"cannot open {shown} as a video: it is damaged, cut off or in an unknown format; "
-                "try to convert it to MP4"
+                f"cannot open {shown} as a video: it is {what}", hint="try to convert it to MP4"
             )
         spacing, offset = _probe(probe)
         said = _number(probe.get(cv2.CAP_PROP_FPS), 0.1, 100_000)
         self._is_steady = bool(said and spacing and abs(said * spacing - 1) < 0.1)
-        self.fps = said if said and (self._is_steady or not spacing) else 0.0
-        self.fps = min(self.fps or (1 / spacing if spacing else 25.0), _MAX_FPS)
+        # A rate like 1000 or 90000 that no frames keep to is that of a clock.
+        if not self._is_steady:
+            said = 1 / spacing if spacing else said if said <= _MAX_FPS else 0.0
+        self.fps = min(said or 25.0, 4 * _MAX_FPS)
         announced = _number(probe.get(cv2.CAP_PROP_FRAME_COUNT), 1, 1e9)
         self.announced = int(announced - offset) if announced > offset else int(announced)
         self.broken = 0

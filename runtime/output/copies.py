@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.camera import camera_name
 from emonet_deploy.runtime.media.inputs import Source, is_media_suffix
@@ -119,7 +120,7 @@ class CopiesSink(Sink):
         if self._video is None:
             path = self._plan[frame.source]
             clip = Path(frame.source)
-            sound = clip if clip.is_file() else None
+            sound = clip if is_file(clip) else None
             self._video = self._copy.enter_context(write_video(path, frame.fps, sound))
         self._video.write(self._annotator.draw(result), frame.time)
 

@@ -143,26 +143,6 @@ def test_pictures_that_cannot_be_used_are_listed_and_the_run_goes_on(make):
     assert found.truth.valence.tolist() == [dataset.samples[i].valence for i in found.numbers]
 
 
-@pytest.mark.parametrize(
-    ("box", "told"),
-    [
-        ((5000.0, 5000.0, 5100.0, 5120.0), "lies outside the picture of 120 x 96 pixels"),
-        ((100.0, 80.0, 300.0, 240.0), "lies mostly outside the picture of 120 x 96 pixels"),
-        ((0.25, 0.2, 0.75, 0.73), "boxes are in pixels, not from 0 to 1"),
-    ],
-)
-def test_boxes_of_another_scale_are_missing_samples_and_no_black_crops(make, box, told):
-    dataset = make(5)
-    wrong = replace(dataset.samples[3], box=box)
-    dataset = replace(dataset, samples=(*dataset.samples[:3], wrong, *dataset.samples[4:]))
-    found = evaluate(LeaningSession(), dataset)
-    assert found.numbers.tolist() == [0, 1, 2, 4]
-    (missing,) = found.missing
-    assert missing.path == "3.png"
-    assert told in missing.reason
-    assert missing.reason.startswith("3.png")
-
-
 def test_a_run_without_one_usable_picture_is_an_error(make):
     dataset = make(3)
     for sample in dataset.samples:

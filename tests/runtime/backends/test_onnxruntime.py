@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -156,3 +157,12 @@ def test_int8_weights_that_may_overflow_on_this_processor_are_refused(
         return
     with pytest.raises(ArtifactError, match=r"VNNI.*emonet export .*--target cpu"):
         load_session(path, device="cpu")
+
+
+def test_a_model_with_a_name_that_is_no_utf8_is_opened(tmp_path):
+    write_tiny(tmp_path / "plain.onnx")
+    odd = tmp_path / os.fsdecode(b"f\xe9") / os.fsdecode(b"m\xe9.onnx")
+    odd.parent.mkdir()
+    (tmp_path / "plain.onnx").rename(odd)
+    with load_session(odd, "onnx", "cpu") as session:
+        assert session.run(np.zeros((1, 3, 256, 256), np.float32))["valence"].shape == (1,)

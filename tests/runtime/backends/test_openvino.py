@@ -266,3 +266,12 @@ for name in ("rounded", "whole"):
     np.testing.assert_array_equal(np.load(tmp_path / "rounded.npy"), exact(layer.weight))
     if np.array_equal(np.load(tmp_path / "whole.npy"), exact(whole)):
         pytest.skip("nothing overflows in this OpenVINO")
+
+
+def test_a_model_with_a_name_that_is_no_utf8_is_opened(tmp_path):
+    write_tiny(tmp_path / "plain.onnx")
+    odd = tmp_path / os.fsdecode(b"f\xe9") / os.fsdecode(b"m\xe9.onnx")
+    odd.parent.mkdir()
+    (tmp_path / "plain.onnx").rename(odd)
+    with load_session(odd, "openvino", "cpu") as session:
+        assert session.run(np.zeros((1, 3, 256, 256), np.float32))["valence"].shape == (1,)

@@ -16,9 +16,9 @@ def test_boxes_of_faces_may_reach_over_the_border(box):
     [
         ((100, 0, 150, 50), "outside the picture of 100 x 80 pixels"),
         ((-30, -30, 0, 0), "outside"),
-        ((95, 75, 130, 110), "mostly outside"),
-        ((-1e9, -1e9, 1e9, 1e9), "mostly outside"),
-        ((-1e308, 0, 1e308, 80), "mostly outside"),
+        ((95, 75, 130, 110), "for the most part"),
+        ((-1e9, -1e9, 1e9, 1e9), "for the most part"),
+        ((-1e308, 0, 1e308, 80), "for the most part"),
         ((0.1, 0.1, 0.9, 0.9), "not from 0 to 1"),
         ((10, 10, 11, 60), "smaller than 2 pixels"),
     ],

@@ -76,10 +76,20 @@ def test_an_unknown_codec(tmp_path):
         list(VideoReader(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", bytes(5000)])
-def test_files_that_are_no_video(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "it is text"),
+        (bytes(5000), "it is nothing but zeros"),
+        (b"<!doctype html><p>Sign in", "it is an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a Git LFS pointer"),
+        (b"\x1a\x45\xdf\xa3" + bytes(50), "it is damaged, cut off"),
+    ],
+)
+def test_files_that_are_no_video(tmp_path, content, told):
     (tmp_path / "x.mp4").write_bytes(content)
-    with pytest.raises(InputError, match=r"cannot open .*x\.mp4"):
+    with pytest.raises(InputError, match=rf"cannot open .*x\.mp4 as a video: {told}"):
         VideoReader(tmp_path / "x.mp4")
 
 
@@ -208,3 +218,24 @@ def test_no_more_frames_of_a_second_than_wanted(film_file, rate):
     assert len(times) == pytest.approx(min(rate, FPS) * 40 / FPS, abs=1.5)
     steps = np.diff(times)
     assert (steps >= 1 / rate - 1 / FPS - 2e-3).all()
+
+
+def test_the_cover_of_a_sound_file_is_one_frame(tmp_path):
+    """An .m4v may hold nothing but sound and its cover, at 90,000 ticks of a second."""
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "x.m4v"), "w", format="mp4") as file:
+        cover = file.add_stream("mjpeg", rate=90_000)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        sound = file.add_stream("aac", rate=44100, layout="mono")
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8))
+        file.mux(cover.encode(frame))
+        file.mux(cover.encode(None))
+        for start in range(0, 44100, 1024):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            block.sample_rate, block.pts = 44100, start
+            file.mux(sound.encode(block))
+        file.mux(sound.encode(None))
+    reader = VideoReader(tmp_path / "x.m4v")
+    assert len(list(reader)) == 1
+    assert reader.broken == 0
+    assert reader.fps <= 240

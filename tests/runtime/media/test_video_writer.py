@@ -105,8 +105,9 @@ def test_a_name_that_is_no_utf8_is_written(tmp_path):
     assert len(list(folder.iterdir())) == 3
 
 
-def test_nothing_is_printed_of_a_usual_format(tmp_path, capfd):
-    with write_video(tmp_path / "x.webm", 25) as video:
+@pytest.mark.parametrize("suffix", WRITABLE_VIDEOS)
+def test_nothing_is_printed_of_a_usual_format(tmp_path, capfd, suffix):
+    with write_video(tmp_path / f"x{suffix}", 25) as video:
         video.write(numbered(0), 0.0)
     assert capfd.readouterr() == ("", "")
 
