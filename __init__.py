@@ -6,6 +6,7 @@ that ``import emonet_deploy`` costs nothing.
 
 import importlib
 import logging
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ __all__ = ["EmotionPipeline", "Predictor", "__version__", "export_onnx", "load_s
 __version__ = "0.1.0"
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants to read it says so
+
+# From 1.30 on, ONNX Runtime writes an identifier of the device into the user's cache and sends what
+# it runs to its makers, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _LAZY: Final = {
     "EmotionPipeline": "emonet_deploy.runtime.pipeline.pipeline",

@@ -30,8 +30,10 @@ from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
-from emonet_deploy.errors import EmonetError, ParityError
+from emonet_deploy.commands.triton import triton
+from emonet_deploy.errors import EmonetError, ParityError, one_line
 
 __all__ = ["app", "main"]
 
@@ -57,6 +59,12 @@ class _Commands(TyperGroup):
         except EmonetError as error:
             code = ExitCode.GATE_FAILED if isinstance(error, ParityError) else ExitCode.ERROR
             _report(error.message, error.hint)
+        except ImportError as error:  # of OpenCV without libGL.so.1, as in slim containers
+            code = ExitCode.ERROR
+            _report(
+                f"a package that is needed cannot be loaded ({one_line(error)})",
+                "`emonet doctor` says which, and what to install",
+            )
         if standalone_mode:
             sys.exit(code)
         return code
@@ -99,7 +107,7 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, doctor):
+for command in (export, build, parity, bench, predict, serve, triton, doctor):
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

@@ -21,7 +21,7 @@ from emonet_deploy.runtime.backends.registry import (
     load_session,
 )
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
-from emonet_deploy.runtime.metadata import artifact_name, read_info
+from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info
 from emonet_deploy.runtime.types import Backend, Interface, Precision, Target
 
 with needs("export", "read checkpoints"):
@@ -75,7 +75,7 @@ def resolve_reference(identity: str, nclass: int, name: str | None, say: Say) ->
     return source
 
 
-def choose_reference(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkpoint:
+def choose_reference(artifacts: Sequence[str], nclass: int, say: Say) -> Checkpoint:
     """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
 
     Args:
@@ -88,9 +88,16 @@ def choose_reference(artifacts: Sequence[Path], nclass: int, say: Say) -> Checkp
     """
     for path in artifacts:
         if artifact_kind(path) == "checkpoint":
-            return resolve_checkpoint(str(path), nclass, say)
-    info = read_info(artifacts[0])
+            return resolve_checkpoint(path, nclass, say)
+    info = _read_record(artifacts[0])
     return resolve_reference(info.checkpoint, info.nclass, None, say)
+
+
+def _read_record(artifact: str) -> ModelInfo:
+    if artifact_kind(artifact) != "served":
+        return read_info(artifact)
+    with load_session(artifact) as session:
+        return session.info
 
 
 def parity_crops(n: int) -> NDArray[np.uint8]:
@@ -137,7 +144,7 @@ def export_checked(
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
         say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
-        if calibration is not None:
+        if precision == "int8" and calibration is not None:
             say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
         exported = export_onnx(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
@@ -170,13 +177,13 @@ def parse_precision(name: str) -> Precision:
     return cast("Precision", name)
 
 
-def runnable(artifacts: Iterable[Path], engines: Sequence[Backend]) -> list[tuple[Path, Backend]]:
+def runnable(artifacts: Iterable[str], engines: Sequence[Backend]) -> list[tuple[str, Backend]]:
     """Return each artifact with each of the engines that run it; named none, with its own.
 
     Raises:
         InputError: none of the engines runs an artifact, or an engine runs none of them.
     """
-    pairs: list[tuple[Path, Backend]] = []
+    pairs: list[tuple[str, Backend]] = []
     for path in artifacts:
         fitting = backends_of(path)
         wanted = [engine for engine in engines if engine in fitting] if engines else fitting[:1]
@@ -227,6 +234,10 @@ def obtain(
             case "engine":
                 kind = cast("EngineKind", engine)
                 found += [(fitting_engine(m, kind, say), engine) for m in models(["gpu"])]
+            case "served":
+                raise InputError(
+                    "a served model has no file", hint="name its address instead of --engine v2"
+                )
     return found
 
 

@@ -10,12 +10,12 @@ __all__ = ["doctor"]
 
 def doctor(json_file: JsonFile = None) -> None:
     """Tell what runs here, and what to install for the rest."""
-    from emonet_deploy.runtime.doctor import examine
+    from emonet_deploy.runtime.doctor import examine, examine_machine
     from emonet_deploy.runtime.output.table import Table
 
-    rows = examine()
+    rows = [*examine(), *examine_machine()]
     table = Table(
-        ("backend", "to", "ready", "has", "missing, and what to type"),
+        ("backend or part", "to", "ready", "has", "missing, and what to type"),
         [
             (r.backend, r.purpose, "yes" if r.ready else "no",
              ", ".join(r.has) or "-", "; ".join(r.missing) or "-")

@@ -32,7 +32,10 @@ def export(
     ] = "tensor",
     calibration: Annotated[
         Path | None,
-        typer.Option(help="int8: a folder of face crops; the stand-in does with drawn faces."),
+        typer.Option(
+            help="int8: a folder of face crops; the stand-in does with drawn faces. fp16: faces "
+            "on which to look which values need float32."
+        ),
     ] = None,
     calibrator: Annotated[Calibrator, typer.Option(help="int8: how ranges are chosen.")] = "minmax",
     budget: Annotated[
@@ -60,12 +63,18 @@ def export(
 
     source = resolve_checkpoint(checkpoint, nclass, say)
     faces = None
-    if precision == "int8":
+    if precision == "int8" or (precision == "fp16" and calibration is not None):
         faces = load_calibration(calibration, source.identity, budget, calibrator)
     made, result = export_checked(nclass, source, out, say, target, precision, interface, faces)
     path = made.path
     if precision == "int8":
         print_calibration(made.info.calibration or {}, sensitivity)
+    if precision == "fp16":
+        record = made.info.calibration or {}
+        show(
+            f"values up to {record['largest']:g} on {record['source']} faces; "
+            f"in float32: {', '.join(record['float_layers'])}"
+        )
     print_parity(result)
     write_json(
         json_file,

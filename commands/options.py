@@ -6,21 +6,23 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import typer
 
 from emonet_deploy.commands.console import set_verbosity
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.choices import Backend, Precision, Target
+from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
 from emonet_deploy.runtime.choices import Device as DeviceName
 
 __all__ = [
     "Artifacts",
     "CheckpointName",
+    "DetectedFaces",
     "Device",
     "Engine",
     "JsonFile",
+    "Model",
     "NClass",
     "PrecisionName",
     "Reporting",
@@ -74,6 +76,47 @@ class Reporting:
             raise typer.BadParameter("--quiet and --verbose exclude each other")
         if self.quiet or self.verbose:
             set_verbosity(quiet=self.quiet, verbose=self.verbose)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What predicts, and where."""
+
+    panel: ClassVar[str] = "Model"
+
+    model: Annotated[
+        str | None, typer.Option(help="An artifact, or a served one's address; else --nclass's.")
+    ] = None
+    engine: Engine = None
+    precision: PrecisionName = "fp32"
+    target: TargetName = "gpu"
+    nclass: NClass = 8
+    checkpoint: CheckpointName = "original"
+    out: Artifacts = Path("artifacts")
+    device: Device = "auto"
+    threads: Threads = None
+
+
+@dataclass(frozen=True)
+class DetectedFaces:
+    """Where the faces of a frame are, and how they are cut out."""
+
+    panel: ClassVar[str] = "Faces"
+
+    detector: Annotated[
+        DetectorName, typer.Option(help="What finds faces; none: pictures are face crops already.")
+    ] = "auto"
+    detector_model: Annotated[Path | None, typer.Option(help="YuNet's model file.")] = None
+    detect_size: Annotated[
+        int | None,
+        typer.Option(help="Pixels of the longer side when faces are searched.", min=32),
+    ] = None
+    min_score: Annotated[
+        float, typer.Option(help="Lowest score of a face, 0 to 1.", min=0, max=1)
+    ] = 0.4
+    crop: Annotated[
+        Crop, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
+    ] = "paper"
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -19,7 +19,9 @@ __all__ = ["parity"]
 
 
 def parity(
-    artifact: Path,
+    artifact: Annotated[
+        str, typer.Argument(help="A checkpoint, ONNX model or engine, or a served one's address.")
+    ],
     checkpoint: Annotated[
         str | None, typer.Option(help="The reference; by default the one it was made from.")
     ] = None,
@@ -48,17 +50,17 @@ def parity(
             progress_bar("comparing") as progress,
         ):
             result = compare(reference, session, parity_crops(faces), gates, progress)
-    inside = layer_differences(artifact, source) if layers else {}
+    inside = layer_differences(Path(artifact), source) if layers else {}
     print_differences("layer", inside)
     print_parity(result)
     write_json(
         json_file,
         {
-            "artifact": str(artifact),
+            "artifact": artifact,
             "reference": source.identity,
             **result.to_dict(),
             **({"layers": {name: asdict(d) for name, d in inside.items()}} if layers else {}),
             "environment": describe_environment(),
         },
     )
-    result.require(str(artifact))
+    result.require(artifact)

@@ -98,7 +98,10 @@ def export_onnx(
         found = observe_half_range(exported, _range_faces(calibration))
         pool_to_max(exported)
         convert_fp16(exported, EXACT | found.wide)
-        record = {"largest": float(f"{found.largest:.4g}"), "float_layers": sorted(found.wide)}
+        record = {
+            "largest": float(f"{found.largest:.4g}"),
+            "float_layers": sorted(EXACT | found.wide),
+        }
         source = "procedural" if calibration is None else calibration.source
         info = replace(info, calibration=record | {"source": source})
     if precision == "int8" and calibration is not None:

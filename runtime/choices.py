@@ -13,7 +13,7 @@ __all__ = [
     "Target",
 ]
 
-Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx"]
+Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx", "v2"]
 EngineKind = Literal["trt", "trt-rtx"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "fp16", "int8"]

@@ -209,7 +209,10 @@ def write_info(path: str | os.PathLike[str], info: ModelInfo) -> None:
         ArtifactError: the file cannot be read or written.
     """
     if Path(path).suffix.lower() != ".onnx":
-        info = replace(info, sha256=sha256_file(path))
+        try:
+            info = replace(info, sha256=sha256_file(path))
+        except OSError as error:
+            raise ArtifactError(f"cannot read {os.fspath(path)}: {why(error)}") from error
         with atomic_write(sidecar_path(path), ArtifactError) as temporary:
             temporary.write_text(info.to_json() + "\n", encoding="utf-8")
         return

@@ -15,6 +15,7 @@ __all__ = [
     "CUDA_BINDINGS",
     "GPU",
     "ONNXRUNTIME",
+    "OPENCV",
     "OPENVINO",
     "PYCUDA",
     "TENSORRT",
@@ -90,16 +91,18 @@ class Package:
 
     def find(self) -> Found:
         """Import it, and say which version that is, or why it cannot be."""
-        version, problem = None, ""
+        name, here = self.installed()
+        version: str | None = None
+        problem = ""
         self.block()
         try:
             importlib.import_module(self.module)
-            version = self.version()
+            version = here
         except ModuleNotFoundError:
             pass
         except Exception as error:  # a library that is missing, a driver that is too old ...
             problem = one_line(error)
-        return Found(self.distributions[0], version, self.install, problem, self.optional)
+        return Found(name, version, self.install, problem, self.optional)
 
     def block(self) -> None:
         """Keep what it would import to report its use from being imported."""
@@ -107,14 +110,14 @@ class Package:
             # What is None here cannot be imported.
             sys.modules.setdefault(self.blocked, None)  # type: ignore[arg-type]
 
-    def version(self) -> str:
-        """Return the installed version, under whichever of its names it is installed."""
+    def installed(self) -> tuple[str, str]:
+        """Return under which of its names it is installed, and its version."""
         for name in (*self.distributions, self.module.partition(".")[0]):
             try:
-                return metadata.version(name)
+                return name, metadata.version(name)
             except metadata.PackageNotFoundError:
                 continue
-        return "of unknown version"
+        return self.distributions[0], "of unknown version"
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,12 @@ Requirement = Package | NvidiaGpu
 TORCH: Final = Package("torch", ("torch",), "torch>=2.6")
 ONNXRUNTIME: Final = Package(
     "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), "onnxruntime-gpu>=1.22"
+)
+OPENCV: Final = Package(
+    "cv2",
+    ("opencv-python", "opencv-python-headless"),
+    "opencv-python-headless>=4.11",
+    "which needs no libGL.so.1, as opencv-python does: for that, apt-get install libgl1",
 )
 OPENVINO: Final = Package("openvino", ("openvino",), "openvino>=2025", blocked="openvino_telemetry")
 TENSORRT: Final = Package("tensorrt", ("tensorrt-cu13",), "tensorrt-cu13>=10.13,<12")

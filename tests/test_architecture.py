@@ -34,6 +34,7 @@ ROOMS = {
     "emonet_ref": REF,
     "runtime.hardware": {"errors"},
     "runtime": REF | {"runtime.hardware", "runtime.backends"},
+    "runtime.doctor": BASE | {"runtime.detection"},
     "runtime.backends": REF | {"runtime", "runtime.hardware"},
     "runtime.backends.tensorrt": BASE,
     "runtime.media": REF,
@@ -56,6 +57,7 @@ ROOMS = {
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
     "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
+    "serving": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 ROOMS |= {
@@ -266,4 +268,4 @@ def test_a_missing_package_is_one_line_and_the_command_that_installs_it_another(
     assert done.returncode == 1
     error, hint = done.stderr.splitlines()
     assert error.startswith("error: torch is not installed")
-    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3'"
+    assert hint == "hint: pip install 'torch>=2.6' 'onnxscript>=0.3' 'safetensors>=0.4'"

@@ -1,7 +1,6 @@
 """``emonet bench``: speed and agreement in one table."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +19,8 @@ def bench(
     measurement: Measurement,
     reports: Reports,
     artifacts: Annotated[
-        list[Path] | None, typer.Argument(help="Artifacts; by default those of the options.")
+        list[str] | None,
+        typer.Argument(help="Artifacts, or served ones' addresses; else those of the options."),
     ] = None,
 ) -> None:
     """Measure speed, memory and agreement in one table; all are timed in turns."""

@@ -39,7 +39,7 @@ class BenchPlan:
     """
 
     source: Checkpoint
-    artifacts: Sequence[tuple[Path, Backend]]
+    artifacts: Sequence[tuple[str | Path, Backend]]
     peers: Sequence[str]
     batches: Sequence[int]
     threads: Sequence[int | None]
@@ -61,11 +61,11 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
             candidates = [
                 Candidate(
                     reference
-                    if path == plan.source.path
+                    if Path(path) == plan.source.path
                     else stack.enter_context(
                         load_session(path, engine, plan.device, threads, plan.cuda_graph)
                     ),
-                    path,
+                    None if engine == "v2" else Path(path),
                 )
                 for path, engine in dict.fromkeys(plan.artifacts)
             ]

@@ -25,7 +25,8 @@ def evaluate(
     samples: Samples,
     gates: Gates,
     artifact: Annotated[
-        Path | None, typer.Argument(help="Artifact; by default that of the options.")
+        str | None,
+        typer.Argument(help="Artifact, or a served one's address; else that of the options."),
     ] = None,
     engine: Engine = None,
     precision: PrecisionName = "fp32",
@@ -54,9 +55,8 @@ def evaluate(
         from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
 
         made = resolve_checkpoint(checkpoint or "original", nclass or 8, say)
-        ((artifact, backend),) = obtain(
-            [backend or "onnx"], [precision], nclass or 8, made, out, say
-        )
+        ((path, backend),) = obtain([backend or "onnx"], [precision], nclass or 8, made, out, say)
+        artifact = str(path)
     load = partial(load_session, device=device, threads=threads)
     judged = Evaluated(artifact, backend, made, nclass, checkpoint)
     summary = run_eval(judged, samples, gates, load, say, progress_bar)
@@ -67,4 +67,4 @@ def evaluate(
         from emonet_deploy.benchmarks.accuracy.html_report import write_report
 
         say(f"report: {write_report(report, summary, environment)}")
-    summary.require(str(artifact), gates.allow_missing)
+    summary.require(artifact, gates.allow_missing)

@@ -32,7 +32,7 @@ __all__ = ["PROCEDURAL_SAMPLES", "Evaluated", "run_eval"]
 
 PROCEDURAL_SAMPLES: Final = 64
 
-Load = Callable[[Path, Backend | None], Session]
+Load = Callable[[str | Path, Backend | None], Session]
 Say = Callable[[str], None]
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows a labelled progress bar while it is open."""
@@ -43,14 +43,14 @@ class Evaluated:
     """What is judged.
 
     Attributes:
-        artifact: what to run.
+        artifact: what to run, or the address of a served one.
         backend: what shall run it; None tells it by the file.
         made: the checkpoint it was just made from, where that is known.
         nclass: classes it is expected to have; None if it may decide.
         checkpoint: the reference's name, where the artifact does not say it.
     """
 
-    artifact: Path
+    artifact: str | Path
     backend: Backend | None = None
     made: "Checkpoint | None" = None
     nclass: int | None = None
@@ -91,7 +91,7 @@ def run_eval(
 
         def reference() -> Path:
             if made or session.backend == "torch":
-                return made.path if made else artifact
+                return made.path if made else Path(artifact)
             # Needs PyTorch, which an evaluation of an ONNX file on AffectNet does not.
             from emonet_deploy.commands.artifacts import resolve_reference
 
@@ -107,7 +107,7 @@ def run_eval(
         kept = None
         if samples.predictions is not None:
             settings = {
-                "artifact": sha256_file(artifact),
+                "artifact": artifact if session.backend == "v2" else sha256_file(artifact),
                 "backend": session.backend,
                 "provider": session.provider,
                 "flip": samples.flip,
@@ -115,8 +115,8 @@ def run_eval(
             kept = PredictionFile(samples.predictions, dataset, settings)
         other = None
         if gates.against is not None:
-            path = reference() if gates.against == "reference" else Path(gates.against)
-            other = stack.enter_context(load(path, None))
+            against = reference() if gates.against == "reference" else gates.against
+            other = stack.enter_context(load(against, None))
 
         run = _run(session, dataset, samples, bar, kept)
         comparable = gates.check or dataset.is_published

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from emonet_deploy.commands.console import say
-from emonet_deploy.commands.options import engine_of
-from emonet_deploy.commands.predict.options import Clips, Faces, Model, Outputs, parse_camera
+from emonet_deploy.commands.options import Model, engine_of
+from emonet_deploy.commands.predict.options import Clips, Faces, Outputs, parse_camera
 
 __all__ = ["predict"]
 
@@ -36,10 +36,11 @@ def predict(
         from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
 
         weights = resolve_checkpoint(model.checkpoint, model.nclass, say)
-        ((artifact, backend),) = obtain(
+        ((path, backend),) = obtain(
             [backend or "onnx"], [model.precision], model.nclass, weights, model.out, say,
             [model.target],
         )  # fmt: skip
+        artifact = str(path)
     with load_session(artifact, backend, model.device, model.threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")

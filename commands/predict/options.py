@@ -6,63 +6,19 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from emonet_deploy.commands.options import (
-    Artifacts,
-    CheckpointName,
-    Device,
-    Engine,
-    JsonFile,
-    NClass,
-    PrecisionName,
-    TargetName,
-    Threads,
-)
+from emonet_deploy.commands.options import DetectedFaces, JsonFile, Model
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.choices import Crop, DetectorName
 
 __all__ = ["Clips", "Faces", "Model", "Outputs", "parse_camera"]
 
 
 @dataclass(frozen=True)
-class Model:
-    """What predicts, and where."""
+class Faces(DetectedFaces):
+    """Where the faces of a frame are, found or known, and how they are cut out."""
 
-    panel: ClassVar[str] = "Model"
-
-    model: Annotated[Path | None, typer.Option(help="An artifact; else that of --nclass.")] = None
-    engine: Engine = None
-    precision: PrecisionName = "fp32"
-    target: TargetName = "gpu"
-    nclass: NClass = 8
-    checkpoint: CheckpointName = "original"
-    out: Artifacts = Path("artifacts")
-    device: Device = "auto"
-    threads: Threads = None
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Where the faces of a frame are, and how they are cut out."""
-
-    panel: ClassVar[str] = "Faces"
-
-    detector: Annotated[
-        DetectorName, typer.Option(help="What finds faces; none: pictures are face crops already.")
-    ] = "auto"
-    detector_model: Annotated[Path | None, typer.Option(help="YuNet's model file.")] = None
-    detect_size: Annotated[
-        int | None,
-        typer.Option(help="Pixels of the longer side when faces are searched.", min=32),
-    ] = None
-    min_score: Annotated[
-        float, typer.Option(help="Lowest score of a face, 0 to 1.", min=0, max=1)
-    ] = 0.4
     boxes: Annotated[
         Path | None, typer.Option(help="CSV of known faces: file, frame, x0, y0, x1, y1.")
     ] = None
-    crop: Annotated[
-        Crop, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
-    ] = "paper"
 
 
 def parse_camera(name: str) -> int | str:

@@ -275,6 +275,8 @@ def _network_errors(timeout: float) -> Iterator[None]:
         reason: object = getattr(failure, "reason", None) or failure
         if isinstance(reason, TimeoutError):
             reason = f"no data for {timeout:g} s"
+        elif isinstance(reason, OSError) and reason.strerror:
+            reason = reason.strerror
         raise _AttemptError(_said(reason) or type(reason).__name__, again=True) from failure
 
 

@@ -110,44 +110,24 @@ def _quantized_input(
 def _rescale(graph: Graph, ratios: Mapping[str, NDArray[np.float32]]) -> None:
     """Multiply convolutions' results by their channels' ratios where they are read; exact.
 
-    A BatchNormalization takes the ratio into its scale; a concatenation of results is multiplied as
-    a whole; all else reads a product. So each result is stored once, as the convolution writes it.
+    A BatchNormalization takes the ratio into its scale; all else reads a product, which keeps the
+    result's name. The compiler computes either where it is read, so that each result is stored
+    once, as the convolution writes it.
     """
     readers, producers = graph.consumers(), graph.producers()
-    channels = {
-        node.output[0]: len(graph.bias(node)) for node in graph.nodes if node.op_type == "Conv"
-    }
     for name, ratio in ratios.items():
         conv, raw = producers[name], f"{name}.unscaled"
         conv.output[0] = raw
-        multiplied = name in graph.output_names
-        for reader in readers[name]:
-            if reader.op_type == "BatchNormalization":
-                scale = graph.constant(reader.input[1])
-                rescaled = (scale * ratio).astype(scale.dtype)
-                reader.input[1] = graph.set_constant(f"{reader.name}.rescaled", rescaled)
-                reader.input[0] = raw
-            elif reader.op_type != "Concat" or not channels.keys() >= set(reader.input):
-                multiplied = True
-        if multiplied:
-            graph.replace(conv, [conv, _product(graph, raw, name, ratio)])
-    for concat in graph.nodes:
-        pieces = list(concat.input)
-        if concat.op_type != "Concat" or not channels.keys() >= set(pieces):
-            continue
-        if ratios.keys().isdisjoint(pieces):
-            continue
-        ones = (np.ones(channels[name], np.float32) for name in pieces)
-        ratio = np.concatenate([ratios.get(*each) for each in zip(pieces, ones, strict=True)])
-        concat.input[:] = [f"{name}.unscaled" if name in ratios else name for name in pieces]
-        name = concat.output[0]
-        concat.output[0] = f"{name}.unscaled"
-        graph.replace(concat, [concat, _product(graph, concat.output[0], name, ratio)])
-
-
-def _product(graph: Graph, x: str, y: str, ratio: NDArray[np.float32]) -> NodeProto:
-    factor = graph.set_constant(f"{y}.ratio", ratio.reshape(1, -1, 1, 1))
-    return helper.make_node("Mul", [x, factor], [y], f"{y}.rescaled")
+        norms = [node for node in readers[name] if node.op_type == "BatchNormalization"]
+        for norm in norms:
+            scale = graph.constant(norm.input[1])
+            rescaled = (scale * ratio).astype(scale.dtype)
+            norm.input[1] = graph.set_constant(f"{norm.name}.rescaled", rescaled)
+            norm.input[0] = raw
+        if len(readers[name]) > len(norms) or name in graph.output_names:
+            factor = graph.set_constant(f"{name}.ratio", ratio.reshape(1, -1, 1, 1))
+            product = helper.make_node("Mul", [raw, factor], [name], f"{name}.rescaled")
+            graph.replace(conv, [conv, product])
 
 
 def _weight_node(

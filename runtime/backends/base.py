@@ -20,7 +20,7 @@ class Session(ABC):
     Attributes:
         info: the artifact's record.
         provider: what runs it, as its library calls it, such as ``CPUExecutionProvider``.
-        device: where it runs: ``cpu`` or ``cuda``.
+        device: where it runs: ``cpu`` or ``cuda``, or ``remote``: on a server.
         max_batch: the largest batch that is run at once; larger ones are split.
     """
 

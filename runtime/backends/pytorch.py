@@ -59,7 +59,14 @@ class TorchSession(Session):
         self._model = model.to(device).eval()
 
     def _run(self, images: Array) -> dict[str, Array]:
-        with torch.inference_mode():
+        # What everything is measured against must not compute in TF32, whose mantissa has 10 bits:
+        # PyTorch lets cuDNN do so unless told otherwise.
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+            ),
+        ):
             outputs = self._model(torch.tensor(images, device=self.device))
         return {
             name: output.cpu().contiguous().numpy()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Literal, Protocol, cast
+from typing import Final, Literal, Protocol, cast, get_args
 
 from emonet_deploy.emonet_ref.checkpoint_kind import is_checkpoint
 from emonet_deploy.errors import BackendError, InputError
@@ -43,15 +43,19 @@ __all__ = [
 
 _LOGGER = logging.getLogger(__name__)
 
-ArtifactKind = Literal["checkpoint", "onnx", "engine"]
+MAX_THREADS: Final = 1024
+"""More would only cost memory."""
+
+ArtifactKind = Literal["checkpoint", "onnx", "engine", "served"]
 Purpose = Literal["build", "run"]
 
 SUFFIXES: Final[Mapping[ArtifactKind, tuple[str, ...]]] = {
     "checkpoint": (".pth", ".pt"),
     "onnx": (".onnx",),
     "engine": (".plan", ".engine"),
+    "served": (),
 }
-"""What kind of artifact a file is, told by its ending."""
+"""What kind of artifact a file is, told by its ending; a served one has an address instead."""
 
 
 class OpenSession(Protocol):
@@ -124,16 +128,21 @@ BACKENDS: Final[Mapping[Backend, BackendSpec]] = {
         engine_package=TENSORRT_RTX.module,
         instead=_USE_ONNX,
     ),
+    "v2": BackendSpec("A served model", "served", f"{_HERE}.remote", devices=(), run=()),
 }
 """Every backend, by name; of those that run one kind of artifact, the first is the default."""
 
 
 def artifact_kind(path: str | os.PathLike[str]) -> ArtifactKind:
-    """Return what kind of artifact a file is, told by its ending or, of a checkpoint, its content.
+    """Return what kind of artifact is meant.
+
+    A file is told by its ending or, of a checkpoint, its content; an address is a served artifact.
 
     Raises:
         InputError: the ending is none of ``SUFFIXES``, and it is no checkpoint.
     """
+    if "://" in os.fspath(path):
+        return "served"
     suffix = Path(path).suffix.lower()
     for kind, suffixes in SUFFIXES.items():
         if suffix in suffixes:
@@ -182,6 +191,8 @@ def require_device(backend: Backend, device: Device) -> None:
     """Raise ``BackendError`` if artifacts shall run where their backend does not run them."""
     spec = BACKENDS[backend]
     if device != "auto" and device not in spec.devices:
+        if not spec.devices:
+            raise BackendError(f"{spec.title} runs where its server has put it; drop --device")
         where = "on the CPU; use --device cpu" if spec.devices == ("cpu",) else "on a GPU"
         raise BackendError(f"{spec.title} runs {where}, or --engine onnx")
 
@@ -196,7 +207,8 @@ def load_session(
     """Load an artifact and make it ready to run.
 
     Args:
-        path: a checkpoint, an ONNX model or an engine.
+        path: a checkpoint, an ONNX model, an engine, or the address of a served one, such as
+            ``http://host:8000/v2/models/emonet``.
         backend: what shall run it; by default told by the file.
         device: ``cuda`` or ``cpu`` is binding: an error when it is not there, never a silent
             fallback. ``auto`` takes CUDA where it works and the CPU elsewhere;
@@ -218,8 +230,10 @@ def load_session(
         >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:  # doctest: +SKIP
         ...     outputs = session.run(images)
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
+    if device not in get_args(Device):
+        raise InputError(f"there is no device {device!r}; choose {', '.join(get_args(Device))}")
+    if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
+        raise InputError(f"threads must be a whole number from 1 to {MAX_THREADS}, not {threads}")
     fitting = backends_of(path)
     if backend is not None and backend not in fitting:
         raise InputError(

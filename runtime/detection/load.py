@@ -3,7 +3,6 @@
 import os
 from typing import Final, get_args
 
-from emonet_deploy.emonet_ref.storage.paths import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import DetectorName
 from emonet_deploy.runtime.detection import centerface, yunet
@@ -19,7 +18,7 @@ def default_detector() -> str | None:
     """Return the detector ``auto`` stands for here, or None when none is at hand."""
     if centerface.is_installed():
         return "centerface"
-    return "yunet" if is_file(yunet.cached_model()) else None
+    return "yunet" if yunet.is_cached() else None
 
 
 def load_detector(

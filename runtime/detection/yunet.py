@@ -21,7 +21,7 @@ from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.upright import quarter_turns
 from emonet_deploy.runtime.media.frame import Frame
 
-__all__ = ["YuNet", "cached_model", "fetch_model"]
+__all__ = ["YuNet", "cached_model", "fetch_model", "is_cached"]
 
 _NAME = "face_detection_yunet_2023mar.onnx"
 # The repository keeps the file in Git LFS: this address serves content, the raw one a pointer.
@@ -94,6 +94,14 @@ class YuNet:
 def cached_model() -> Path:
     """Return where the fetched model lies, or would lie."""
     return cache_dir() / _NAME
+
+
+def is_cached() -> bool:
+    """Return whether the model has been fetched, as far as the cache may be looked into."""
+    try:
+        return is_file(cached_model())
+    except InputError:
+        return False
 
 
 def fetch_model(url: str = _URL) -> Path:

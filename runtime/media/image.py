@@ -21,7 +21,7 @@ from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content, is_heif, media_kind
 
-__all__ = ["MAX_PIXELS", "as_rgb_uint8", "read_image"]
+__all__ = ["MAX_PIXELS", "as_rgb_uint8", "decode_image", "read_image"]
 
 MAX_PIXELS: Final = 100_000_000
 """Pictures with more pixels are refused before they are decoded (300 MB)."""
@@ -59,17 +59,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
         if not Path(path).is_file():
             raise InputError(f"no picture at {name}; check the path")
         with open(path, "rb") as file:
-            head = file.read(HEAD)
-            if is_heif(head) and not _heif_reader():
-                raise InputError(f"{name} is a HEIC picture; pip install pillow-heif to read it")
-            size = _announced_size(file, head)
-            if size is None:
-                raise InputError(f"{name} {_no_picture(head)}")
-            width, height = size
-            if not 0 < width * height <= MAX_PIXELS:
-                raise InputError(
-                    f"{name} has {width} x {height} pixels; give 1 to {MAX_PIXELS:,} pixels"
-                )
+            _check_size(file, name)
             file.seek(0)
             data = file.read()
     except (OSError, ValueError) as error:
@@ -77,6 +67,36 @@ def read_image(path: str | os.PathLike[str]) -> Image:
             raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {name}: {reason}; check its permissions") from error
+    return _decode_checked(data, name)
+
+
+def decode_image(data: bytes, name: str) -> Image:
+    """Decode the bytes of a picture file; see ``read_image``.
+
+    Args:
+        data: the whole file.
+        name: what it is called in errors.
+
+    Raises:
+        InputError: no picture, a damaged one, or one of over ``MAX_PIXELS``.
+    """
+    _check_size(io.BytesIO(data), name)
+    return _decode_checked(data, name)
+
+
+def _check_size(file: BinaryIO, name: str) -> None:
+    head = file.read(HEAD)
+    if is_heif(head) and not _heif_reader():
+        raise InputError(f"{name} is a HEIC picture; pip install pillow-heif to read it")
+    size = _announced_size(file, head)
+    if size is None:
+        raise InputError(f"{name} {_no_picture(head)}")
+    width, height = size
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(f"{name} has {width} x {height} pixels; give 1 to {MAX_PIXELS:,} pixels")
+
+
+def _decode_checked(data: bytes, name: str) -> Image:
     # From memory: OpenCV cannot open every name.
     decoded = _decode(data)
     if decoded is None:

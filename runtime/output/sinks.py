@@ -16,11 +16,22 @@ from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.emonet_ref.storage.names import readable
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 
-__all__ = ["CsvSink", "JsonLinesSink", "JsonSink", "ParquetSink", "Sink", "face_rows"]
+__all__ = [
+    "CsvSink",
+    "JsonLinesSink",
+    "JsonSink",
+    "ParquetSink",
+    "Sink",
+    "face_rows",
+    "face_values",
+]
 
 _PARQUET_GROUP = 4096  # Rows held in memory before they are written.
 
 Row = dict[str, Any]
+_NOTHING: Row = dict.fromkeys(
+    ("face", "box", "score", "expression", "probabilities", "valence", "arousal", "landmarks")
+)
 
 
 class Sink(ABC):
@@ -182,17 +193,12 @@ def face_rows(result: FrameResult, *, landmarks: bool = False) -> Iterator[Row]:
     time = None if frame.time is None else round(frame.time, 6)
     where = {"file": readable(frame.source), "frame": frame.index, "time": time}
     for face in result.faces or (None,):
-        row = where | _values(face)
-        if landmarks:
-            points = None if face is None else face.prediction.landmarks.round(2).tolist()
-            row["landmarks"] = points
-        yield row
+        values = _NOTHING if face is None else face_values(face)
+        yield where | {key: values[key] for key in values if landmarks or key != "landmarks"}
 
 
-def _values(face: FaceResult | None) -> Row:
-    if face is None:
-        keys = ("face", "box", "score", "expression", "probabilities", "valence", "arousal")
-        return dict.fromkeys(keys)
+def face_values(face: FaceResult) -> Row:
+    """Return what is said of a face; keys, units and rounding are those of ``face_rows``."""
     said = face.prediction
     return {
         "face": face.identity,
@@ -202,6 +208,7 @@ def _values(face: FaceResult | None) -> Row:
         "probabilities": {name: round(p, 6) for name, p in said.probabilities.items()},
         "valence": round(said.valence, 6),
         "arousal": round(said.arousal, 6),
+        "landmarks": said.landmarks.astype(float).round(2).tolist(),
     }
 
 

@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +15,7 @@ from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import as_rgb_uint8
 from emonet_deploy.runtime.pipeline.predictor import Prediction, Predictor
 from emonet_deploy.runtime.pipeline.prefetch import prefetch
-from emonet_deploy.runtime.pipeline.preprocess import crop_face
+from emonet_deploy.runtime.pipeline.preprocess import crop_faces
 from emonet_deploy.runtime.pipeline.smoothing import Smoother
 from emonet_deploy.runtime.tracking.tracker import Tracker
 from emonet_deploy.runtime.types import Crop
@@ -133,10 +132,7 @@ class EmotionPipeline:
                 for identity, found in zip(identities, detections, strict=True)
                 if identity is not None
             ]
-        pairs = [
-            crop_face(frame.image, found.box, "stretch" if found.ready else self._crop, found.turns)
-            for _, found in named
-        ]
+        pairs = crop_faces(frame.image, (found for _, found in named), self._crop)
         return _Found(
             frame,
             named,
@@ -175,11 +171,7 @@ class EmotionPipeline:
             yield FrameResult(item.frame, tuple(faces))
 
     def _face(self, item: _Found, row: int, prediction: Prediction) -> FaceResult:
-        placed = prediction.landmarks.copy()
-        placed[:, :2] = cv2.transform(
-            placed[None, :, :2], cv2.invertAffineTransform(item.matrices[row])
-        )[0]
-        prediction = replace(prediction, landmarks=placed)
+        prediction = prediction.placed(item.matrices[row])
         identity, found = item.named[row]
         if self._smoother is not None and item.frame.time is not None:
             prediction = self._smoother.smooth(identity, item.frame.time, prediction)

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,18 @@ class Prediction:
     valence: float
     arousal: float
     landmarks: NDArray[np.float32]
+
+    def placed(self, matrix: NDArray[np.float64]) -> Self:
+        """Return the same with its landmarks in pixels of the picture the crop was cut out of.
+
+        Args:
+            matrix: 2 x 3, from the picture's pixels to the crop's, as ``crop_face`` returns it.
+        """
+        landmarks = self.landmarks.copy()
+        landmarks[:, :2] = cv2.transform(landmarks[None, :, :2], cv2.invertAffineTransform(matrix))[
+            0
+        ]
+        return replace(self, landmarks=landmarks)
 
 
 class Predictor:

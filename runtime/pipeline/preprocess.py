@@ -10,6 +10,7 @@ A crop is 256 x 256 pixels, and results depend on how it is made (``types.Crop``
     that already are face crops.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import cv2
@@ -18,11 +19,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.detection.base import Box
+from emonet_deploy.runtime.detection.base import Box, Detection
 from emonet_deploy.runtime.media.image import as_rgb_uint8
 from emonet_deploy.runtime.types import Crop
 
-__all__ = ["crop_box", "crop_face", "crop_landmarks", "landmark_box", "stretch_face", "to_tensor"]
+__all__ = [
+    "crop_box",
+    "crop_face",
+    "crop_faces",
+    "crop_landmarks",
+    "landmark_box",
+    "stretch_face",
+    "to_tensor",
+]
 
 Image = NDArray[np.uint8]
 _FOREHEAD: Final = 0.25
@@ -167,3 +176,15 @@ def crop_face(
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(stretched, np.uint8), matrix
+
+
+def crop_faces(
+    image: NDArray[np.uint8], faces: Iterable[Detection], crop: Crop = "paper"
+) -> list[tuple[Image, NDArray[np.float64]]]:
+    """Cut out what a detector found: of each face what ``crop_face`` returns.
+
+    A picture that is a ready crop is resized, whatever ``crop`` says.
+    """
+    return [
+        crop_face(image, face.box, "stretch" if face.ready else crop, face.turns) for face in faces
+    ]

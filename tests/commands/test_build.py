@@ -130,6 +130,8 @@ def examined(tmp_path):
 def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     text, rows = examined(tmp_path)
     assert rows["onnx", "run"]["ready"]
+    assert rows["opencv", "check"]["ready"]
+    assert rows["telemetry", "check"]["has"] == ["off"]
     assert not rows["trt", "run"]["ready"]
     assert not rows["trt-rtx", "build"]["ready"]
     missing = " ".join(rows["trt", "run"]["missing"])

@@ -237,31 +237,3 @@ def test_20000_rows_stay_far_below_a_gigabyte(make, tmp_path):
     few = make(8)
     dataset = replace(few, samples=few.samples * 2500)
     assert peak_memory(dataset, tmp_path / "x.csv") < 300e6
-
-
-@pytest.mark.parametrize(
-    ("box", "message"),
-    [
-        ((5000.0, 5000.0, 5100.0, 5120.0), "lies outside the picture of 90 x 80 pixels"),
-        ((-900.0, 10.0, -800.0, 60.0), "lies outside"),
-        ((-1e300, 0.0, 1e9, 60.0), "lies outside"),
-        ((0.2, 0.1, 0.8, 0.7), "is smaller than 2 pixels; boxes are in pixels"),
-        ((10.0, 10.0, 10.0 + 1e-12, 60.0), "is smaller than 2 pixels"),
-    ],
-)
-def test_a_box_of_another_scale_is_missing_with_its_sample_and_the_pictures_size(
-    tmp_path, box, message
-):
-    picture = np.zeros((80, 90, 3), np.uint8)
-    for name in ("wrong.png", "right.png"):
-        cv2.imwrite(str(tmp_path / name), picture)
-    samples = (
-        Sample("wrong.png", 1, 0.0, 0.0, box),
-        # Landmarks may reach over the border of a picture, as faces do.
-        Sample("right.png", 1, 0.0, 0.0, (-20.0, 10.0, 40.0, 120.0)),
-    )
-    run = evaluate(LeaningSession(), Dataset("faces", tmp_path, 8, samples))
-    assert [missing.path for missing in run.missing] == ["wrong.png"]
-    assert message in run.missing[0].reason
-    assert "wrong.png" in run.missing[0].reason
-    assert run.numbers.tolist() == [1]

@@ -18,8 +18,9 @@ pytest.importorskip("tensorrt_rtx")
 
 CONVOLUTIONS = {"fp32": 115, "fp16": 114}  # fp16 has two merged into one
 
-# Megabytes per image at batch 8, as the first such engines moved them: 514, 345 in half.
-MOST_MEGABYTES = {"fp32": 520, "fp16": 256}
+# Per image at batch 8. 16 MB more than of the stand-in, whose two norms behind the first layer are
+# equal and computed once. With sums in float32 fp16 moves 90 MB more.
+MOST_MEGABYTES = {"fp32": 535, "fp16": 270}
 MOST_KERNELS = {"fp32": 252, "fp16": 235}
 
 

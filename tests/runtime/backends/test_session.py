@@ -110,3 +110,31 @@ def test_a_checkpoint_is_run_whatever_it_is_called(tmp_path, name):
     (tmp_path / "other.bin").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="cannot tell what"):
         backends_of(tmp_path / "other.bin")
+
+
+@pytest.mark.parametrize("device", ["gpu", "CUDA", "", "cuda:0"])
+def test_a_device_that_does_not_exist_is_an_error_and_no_fallback(onnx8, device):
+    with pytest.raises(InputError, match="choose auto, cpu, cuda"):
+        load_session(onnx8, device=device)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, 2**40, "2"])
+def test_threads_are_a_sensible_whole_number(onnx8, threads):
+    with pytest.raises(InputError, match="threads must be a whole number"):
+        load_session(onnx8, threads=threads)
+
+
+def test_the_reference_does_not_compute_in_tf32_and_leaves_the_callers_setting():
+    torch = pytest.importorskip("torch")
+    from helpers import golden
+
+    from emonet_deploy.runtime.backends.pytorch import TorchSession
+
+    seen = []
+    model = golden.model(8)
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    with TorchSession(model, "standin", "cpu") as session:
+        session.run(np.zeros((1, 3, 256, 256), np.float32))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -1,0 +1,1 @@
+"""EmoNet behind an address: a server on one machine, a model repository for a fleet."""

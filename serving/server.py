@@ -1,0 +1,150 @@
+"""``emonet serve``: a mosec server, from its options to its exit code."""
+
+import multiprocessing
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.errors import BackendError, one_line
+from emonet_deploy.runtime.metadata import ModelInfo
+from emonet_deploy.serving.settings import CROP_ROUTE, FACES_ROUTE, Settings
+
+__all__ = ["ServerOptions", "serve", "try_settings"]
+
+_TAKERS = 2
+"""Processes that decode ready crops. Cheap work; but mosec gives up when a stage has none left."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server listens, and what it does at once.
+
+    Attributes:
+        host: address to listen at.
+        port: of it.
+        finders: processes that find faces.
+        readers: processes that hold the model; when the only one dies, the server ends.
+        wait: milliseconds a face waits for others to fill its batch.
+        queue: requests that may wait; those beyond are answered 429.
+        timeout: seconds after which a request is answered 408.
+        max_bytes: of a body; a larger one is answered 413.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    finders: int = 2
+    readers: int = 2
+    wait: int = 5
+    queue: int = 64
+    timeout: float = 30.0
+    max_bytes: int = 32 * 2**20
+
+
+def try_settings(settings: Settings) -> ModelInfo:
+    """Load everything once, in a process of its own, and return the model's record.
+
+    So that what is wrong is one line before the server starts, and no memory of a GPU stays
+    behind in this process.
+
+    Raises:
+        EmonetError: whatever loading the model or the detector raises.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_load_once, settings).result()
+        except BrokenProcessPool as error:
+            raise BackendError(
+                f"the process that tried to load {settings.model} died; "
+                "perhaps the machine has too little memory"
+            ) from error
+
+
+def _load_once(settings: Settings) -> ModelInfo:
+    settings.load_detector()
+    with settings.load_session() as session:
+        return session.info
+
+
+def serve(settings: Settings, options: ServerOptions, ready: Callable[[], None]) -> bool:
+    """Serve until SIGTERM or Ctrl-C; what is in flight then is answered.
+
+    Args:
+        settings: of the workers.
+        options: of the server.
+        ready: called before the server starts; it answers when its first workers are loaded.
+
+    Returns:
+        Whether it ended because it was told to, and not by itself.
+
+    Raises:
+        BackendError: the address cannot be listened at.
+        MissingDependencyError: mosec is not installed.
+    """
+    # mosec reads its options from the command line, in every process, when it is imported.
+    sys.argv = [sys.argv[0], *_arguments(options)]
+    with needs("serve", "serve models"):
+        import mosec
+    from emonet_deploy.serving.stages import Find, Read, Take
+
+    def runtime(worker: type[mosec.Worker], number: int, batch: int = 1) -> mosec.Runtime:
+        environment = [settings.environment()] * number
+        return mosec.Runtime(worker, number, batch, options.wait, options.timeout, env=environment)
+
+    try:
+        server = mosec.Server()  # type: ignore[no-untyped-call]
+    except (RuntimeError, OSError) as error:
+        where = f"{options.host}:{options.port}"
+        raise BackendError(f"cannot listen at {where}: {one_line(error)}") from error
+    read = runtime(Read, options.readers, settings.batch)
+    server.register_runtime(
+        {
+            FACES_ROUTE: [runtime(Find, options.finders), read],
+            CROP_ROUTE: [runtime(Take, _TAKERS), read],
+        }
+    )
+    ready()
+    with _signals_seen() as seen:
+        server.run()  # type: ignore[no-untyped-call]
+        return bool(seen() & {signal.SIGTERM, signal.SIGINT})
+
+
+def _arguments(options: ServerOptions) -> list[str]:
+    values = {
+        "address": options.host,
+        "port": options.port,
+        "capacity": options.queue,
+        "timeout": ceil(1000 * options.timeout),
+        "max-request-size": options.max_bytes,
+        "namespace": "emonet",
+        "log-level": "warning",
+    }
+    return [f"--{name}={value}" for name, value in values.items()]
+
+
+@contextmanager
+def _signals_seen() -> Iterator[Callable[[], set[int]]]:
+    """Yield what tells which signals have come, whoever handles them."""
+    inbox, outbox = socket.socketpair()
+    with inbox, outbox:
+        inbox.setblocking(False)
+        outbox.setblocking(False)
+        before = signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
+
+        def seen() -> set[int]:
+            try:
+                return set(inbox.recv(4096))
+            except BlockingIOError:
+                return set()
+
+        try:
+            yield seen
+        finally:
+            signal.set_wakeup_fd(before)

@@ -1,0 +1,83 @@
+"""What `emonet doctor` says of a machine: conflicts, broken packages, caches, telemetry."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from emonet_deploy.runtime.doctor import examine_machine
+
+
+def rows():
+    return {row.backend: row for row in examine_machine()}
+
+
+def emonet(*arguments, path=None, **environment):
+    found = [str(path)] if path else []
+    code = "from emonet_deploy.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*found, *sys.path])} | environment,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_this_machine_is_as_it_should_be():
+    found = rows()
+    for part in ("processor", "opencv", "packages", "telemetry"):
+        assert found[part].ready, found[part]
+    assert found["opencv"].has[0].startswith("opencv-python")
+
+
+@pytest.mark.parametrize(
+    "twins", ["onnxruntime-gpu onnxruntime", "opencv-python opencv-python-headless"]
+)
+def test_two_packages_that_overwrite_each_other_are_named(tmp_path, monkeypatch, twins):
+    for name in twins.split():
+        folder = tmp_path / f"{name.replace('-', '_')}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (line,) = rows()["packages"].missing
+    assert f"pip uninstall -y {twins}" in line
+
+
+def test_a_broken_opencv_is_a_line_everywhere(tmp_path):
+    (tmp_path / "cv2").mkdir()
+    message = "libGL.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "cv2" / "__init__.py").write_text(f"raise ImportError({message!r})")
+    done = emonet("doctor", path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("opencv\t")]
+    assert message in line
+    assert "pip install 'opencv-python-headless" in line
+    done = emonet("predict", "x.jpg", "--model", "m.onnx", path=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        f"error: a package that is needed cannot be loaded ({message})",
+        "hint: `emonet doctor` says which, and what to install",
+    ]
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_its_variable(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path / "file" / "home"))
+    (line,) = rows()["cache"].missing
+    assert "EMONET_HOME" in line
+
+
+def test_running_a_model_leaves_nothing_in_the_home_of_the_user(tmp_path, onnx8):
+    """ONNX Runtime would write an identifier of the device there, and report its use."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"HOME": str(home), "XDG_CACHE_HOME": "", "EMONET_HOME": str(tmp_path / "own")}
+    from PIL import Image
+
+    Image.new("RGB", (256, 256)).save(tmp_path / "x.png")
+    done = emonet(
+        "predict", tmp_path / "x.png", "--model", onnx8, "--detector", "none", **environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert [str(path) for path in home.rglob("*")] == []
