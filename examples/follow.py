@@ -1,4 +1,4 @@
-"""Who is who over the frames of a clip or camera, with `emonet serve` doing the work.
+"""Who is who over the frames of a clip, with `emonet serve` doing the work.
 
 python examples/follow.py http://127.0.0.1:8000 clip.mp4
 
@@ -22,7 +22,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     server, clip = sys.argv[1:]
     tracker = Tracker()
-    for frame in VideoReader(int(clip) if clip.isdecimal() else clip):
+    for frame in VideoReader(clip):
         picture = cv2.imencode(".jpg", frame.image[..., ::-1])[1].tobytes()
         found = faces(server, picture)["faces"]
         boxes = [Detection(tuple(face["box"]), face["score"]) for face in found]
