@@ -17,9 +17,15 @@ from emonet_deploy.emonet_ref.storage.files import require_writable
 from emonet_deploy.errors import EmonetError
 from emonet_deploy.runtime.backends.registry import BACKENDS, Purpose
 from emonet_deploy.runtime.hardware.cpu import processor, usable_processors
-from emonet_deploy.runtime.requirements import ONNXRUNTIME, OPENCV, Requirement
+from emonet_deploy.runtime.requirements import (
+    MOSEC,
+    ONNXRUNTIME,
+    OPENCV,
+    TRITON_SERVER,
+    Requirement,
+)
 
-__all__ = ["Examination", "examine", "examine_machine"]
+__all__ = ["Examination", "examine", "examine_machine", "examine_servers"]
 
 _TWINS: Final = (
     ("onnxruntime-gpu", "onnxruntime"),
@@ -36,14 +42,14 @@ class Examination:
 
     Attributes:
         backend: its name, or that of the part.
-        purpose: ``run`` or ``build`` for a backend, ``check`` for a part.
+        purpose: ``run`` or ``build`` for a backend, ``serve`` for a server, ``check`` for a part.
         has: what was found, with versions.
         missing: what it cannot do without, each with the command that brings it.
         optional: what it can do without, likewise.
     """
 
     backend: str
-    purpose: Purpose | Literal["check"]
+    purpose: Purpose | Literal["serve", "check"]
     has: tuple[str, ...]
     missing: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -62,6 +68,14 @@ def examine() -> list[Examination]:
     ]
 
 
+def examine_servers() -> list[Examination]:
+    """Examine what puts EmoNet behind an address here."""
+    return [
+        _examine("mosec", "serve", (MOSEC,)),
+        _examine("triton", "serve", (TRITON_SERVER,)),
+    ]
+
+
 def examine_machine() -> list[Examination]:
     """Examine what every run needs beside its backend, and what is known to go wrong."""
     model, _ = processor()
@@ -77,7 +91,7 @@ def examine_machine() -> list[Examination]:
 
 
 def _examine(
-    name: str, purpose: Purpose | Literal["check"], requirements: Sequence[Requirement]
+    name: str, purpose: Purpose | Literal["serve", "check"], requirements: Sequence[Requirement]
 ) -> Examination:
     found = [requirement.find() for requirement in requirements]
     absent = [item for item in found if item.version is None]

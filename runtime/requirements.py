@@ -1,6 +1,10 @@
 """What backends need, packages and a GPU: whether it is here, and the command that brings it."""
 
 import importlib
+import os
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +18,7 @@ from emonet_deploy.runtime.hardware.gpu import cuda_device
 __all__ = [
     "CUDA_BINDINGS",
     "GPU",
+    "MOSEC",
     "ONNXRUNTIME",
     "OPENCV",
     "OPENVINO",
@@ -21,10 +26,13 @@ __all__ = [
     "TENSORRT",
     "TENSORRT_RTX",
     "TORCH",
+    "TRITON_CLIENT",
+    "TRITON_SERVER",
     "Found",
     "NvidiaGpu",
     "Package",
     "Requirement",
+    "TritonServer",
     "import_required",
     "require",
 ]
@@ -132,7 +140,28 @@ class NvidiaGpu:
         return Found("NVIDIA GPU", found, remedy, is_device=True)
 
 
-Requirement = Package | NvidiaGpu
+@dataclass(frozen=True)
+class TritonServer:
+    """NVIDIA's tritonserver on the search path."""
+
+    def find(self) -> Found:
+        """Let it say its version, which it does when it starts; there is no option for it."""
+        name, remedy = "tritonserver", "use NVIDIA's container, as `emonet triton` says"
+        binary = shutil.which(name)
+        if binary is None:
+            return Found(name, None, remedy)
+        command = [binary, f"--model-repository={os.devnull}"]
+        command += [f"--allow-{door}=false" for door in ("http", "grpc", "metrics")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        except (OSError, subprocess.SubprocessError) as error:
+            return Found(name, None, remedy, one_line(error))
+        said = re.search(r"server_version +\| ([\w.]+)", done.stdout + done.stderr)
+        problem = "" if said else one_line(RuntimeError((done.stderr or done.stdout)[:200]))
+        return Found(name, said[1] if said else None, remedy, problem)
+
+
+Requirement = Package | NvidiaGpu | TritonServer
 
 TORCH: Final = Package("torch", ("torch",), "torch>=2.6")
 ONNXRUNTIME: Final = Package(
@@ -157,6 +186,11 @@ CUDA_BINDINGS: Final = Package(
     "cuda.bindings", ("cuda-bindings",), "cuda-bindings>=13", optional=True
 )
 GPU: Final = NvidiaGpu()
+MOSEC: Final = Package("mosec", ("mosec",), "mosec>=0.9.8")
+TRITON_CLIENT: Final = Package(
+    "tritonclient.grpc", ("tritonclient",), "tritonclient[grpc]", optional=True
+)
+TRITON_SERVER: Final = TritonServer()
 
 
 def import_required(package: Package, purpose: str) -> Any:  # noqa: ANN401 - a module without types

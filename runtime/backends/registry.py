@@ -22,6 +22,7 @@ from emonet_deploy.runtime.requirements import (
     TENSORRT,
     TENSORRT_RTX,
     TORCH,
+    TRITON_CLIENT,
     Requirement,
     require,
 )
@@ -128,7 +129,9 @@ BACKENDS: Final[Mapping[Backend, BackendSpec]] = {
         engine_package=TENSORRT_RTX.module,
         instead=_USE_ONNX,
     ),
-    "v2": BackendSpec("A served model", "served", f"{_HERE}.remote", devices=(), run=()),
+    "v2": BackendSpec(
+        "A served model", "served", f"{_HERE}.remote", devices=(), run=(TRITON_CLIENT,)
+    ),
 }
 """Every backend, by name; of those that run one kind of artifact, the first is the default."""
 

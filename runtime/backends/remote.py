@@ -19,10 +19,10 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
-from emonet_deploy.emonet_ref.optional_packages import import_package, pip_install
 from emonet_deploy.errors import ArtifactError, BackendError, InputError, one_line
 from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
+from emonet_deploy.runtime.requirements import TRITON_CLIENT, import_required
 from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["SCHEMES", "RemoteSession", "open_session"]
@@ -234,9 +234,7 @@ class _Grpc:
     """The protocol over gRPC, by NVIDIA's client."""
 
     def __init__(self, where: str, model: str, version: str, timeout: float) -> None:
-        self._library = import_package(
-            "tritonclient.grpc", "ask a server over gRPC", pip_install("tritonclient[grpc]")
-        )
+        self._library = import_required(TRITON_CLIENT, "ask a server over gRPC")
         self._where, self._model, self._version = where, model, version
         self._timeout = timeout
         self._client = self._library.InferenceServerClient(where)

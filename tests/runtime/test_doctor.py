@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from emonet_deploy.runtime.doctor import examine_machine
+from emonet_deploy.runtime.doctor import examine_machine, examine_servers
 
 
 def rows():
@@ -28,6 +28,20 @@ def test_this_machine_is_as_it_should_be():
     for part in ("processor", "opencv", "packages", "telemetry"):
         assert found[part].ready, found[part]
     assert found["opencv"].has[0].startswith("opencv-python")
+
+
+def test_servers_are_examined_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = {row.backend: row for row in examine_servers()}
+    assert found["mosec"].has[0].startswith("mosec 0.")
+    assert not found["triton"].ready
+    assert "emonet triton" in found["triton"].missing[0]
+    (tmp_path / "tritonserver").write_text(
+        "#!/bin/sh\necho 'libfoo.so: cannot open' >&2; exit 127\n"
+    )
+    (tmp_path / "tritonserver").chmod(0o755)
+    (_, triton) = examine_servers()
+    assert "cannot be loaded (libfoo.so: cannot open)" in triton.missing[0]
 
 
 @pytest.mark.parametrize(

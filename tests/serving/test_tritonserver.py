@@ -1,6 +1,7 @@
 """The repository that ships, in the real tritonserver; `make test-triton`."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import onnx
 import pytest
 from helpers.served import wait_for
 from helpers.tiny_model import write_tiny
-from helpers.tritonserver import python, slow_down, tritonserver
+from helpers.tritonserver import VENV, python, slow_down, tritonserver
 from skimage import data
 
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
@@ -23,6 +24,7 @@ from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.errors import BackendError
 from emonet_deploy.export.onnx import export_onnx
 from emonet_deploy.runtime import Predictor, load_detector, load_session
+from emonet_deploy.runtime.doctor import examine_servers
 from emonet_deploy.serving.answers import answer, find
 from emonet_deploy.serving.repository import RepositoryOptions, write_repository
 
@@ -231,3 +233,12 @@ def test_a_server_that_has_ended_is_one_line(tmp_path, crops):
         session = load_session(server.url("emonet"))
     with session, pytest.raises(BackendError, match="is the server running there"):
         session.run(crops[:1])
+
+
+def test_doctor_tells_its_version(tmp_path, monkeypatch):
+    (packages,) = VENV.glob("lib/python3.*/site-packages")
+    binary = packages / "pytriton" / "tritonserver" / "bin"
+    monkeypatch.setenv("PATH", f"{binary}:{os.environ['PATH']}")
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(packages / "nvidia_pytriton.libs"))
+    (_, triton) = examine_servers()
+    assert triton.has == ("tritonserver 2.51.0",)
