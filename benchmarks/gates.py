@@ -11,8 +11,8 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import Labels, accuracy, ccc
 from emonet_deploy.benchmarks.parity.compare import Verdict, judge
 from emonet_deploy.emonet_ref.constants import Accuracy
 from emonet_deploy.errors import InputError, ParityError
-from emonet_deploy.runtime.precision import PRECISIONS, gates_of
-from emonet_deploy.runtime.types import Precision
+from emonet_deploy.runtime.choices import Precision
+from emonet_deploy.runtime.precision_specs import PRECISIONS, gates_of
 
 __all__ = ["Change", "Comparison", "check_published", "compare_runs", "require"]
 

@@ -46,7 +46,7 @@ def standin(
     out: Annotated[Path | None, typer.Option(help="Copy it there.")] = None,
 ) -> None:
     """Make a checkpoint of untrained weights, to try everything without the originals."""
-    from emonet_deploy.commands.artifacts import resolve_checkpoint
+    from emonet_deploy.commands.prepare_artifacts import resolve_checkpoint
     from emonet_deploy.emonet_ref.storage.files import atomic_write
     from emonet_deploy.errors import CheckpointError
 

@@ -17,14 +17,14 @@ import typer
 
 from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
-    from emonet_deploy.benchmarks.metrics.difference import Difference
+    from emonet_deploy.benchmarks.metrics.output_error import Difference
     from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
-    from emonet_deploy.runtime.output.table import Table
+    from emonet_deploy.runtime.output.text_table import Table
 
 __all__ = [
     "logging_to_stderr",
@@ -137,7 +137,7 @@ def number(value: float | None, form: str) -> str:
 
 def print_table(table: "Table") -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
-    from emonet_deploy.runtime.output.table import as_rich
+    from emonet_deploy.runtime.output.text_table import as_rich
 
     if not sys.stdout.isatty():
         for line in table.lines():
@@ -151,7 +151,7 @@ def print_table(table: "Table") -> None:
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
     """Print how far each tensor is from the reference's; nothing where there is none."""
-    from emonet_deploy.runtime.output.table import Table
+    from emonet_deploy.runtime.output.text_table import Table
 
     if not differences:
         return

@@ -23,7 +23,7 @@ def make(
 ) -> None:
     """Write procedural faces in AffectNet's layout, labelled around a checkpoint's outputs."""
     from emonet_deploy.benchmarks.datasets.procedural import make_procedural
-    from emonet_deploy.commands.artifacts import resolve_checkpoint
+    from emonet_deploy.commands.prepare_artifacts import resolve_checkpoint
     from emonet_deploy.runtime.backends.registry import load_session
 
     source = resolve_checkpoint(checkpoint, nclass, say)

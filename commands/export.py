@@ -14,7 +14,7 @@ from emonet_deploy.commands.options import (
     NClass,
     PrecisionName,
 )
-from emonet_deploy.export.choices import Calibrator
+from emonet_deploy.export.calibrators import Calibrator
 from emonet_deploy.runtime.choices import Interface, Target
 
 __all__ = ["export"]
@@ -55,7 +55,7 @@ def export(
 ) -> None:
     """Write the reference as ONNX; done only when it was shown to compute the same."""
     from emonet_deploy.benchmarks.environment import describe_environment
-    from emonet_deploy.commands.artifacts import (
+    from emonet_deploy.commands.prepare_artifacts import (
         export_checked,
         load_calibration,
         resolve_checkpoint,
@@ -90,7 +90,7 @@ def export(
 
 def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:
     """Print which layers stayed in float and, on request, what each would cost in int8."""
-    from emonet_deploy.runtime.output.table import Table
+    from emonet_deploy.runtime.output.text_table import Table
 
     kept = set(record["float_layers"])
     if every_layer:

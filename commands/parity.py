@@ -37,9 +37,13 @@ def parity(
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.parity.compare import compare
-    from emonet_deploy.commands.artifacts import layer_differences, parity_crops, resolve_reference
+    from emonet_deploy.commands.prepare_artifacts import (
+        layer_differences,
+        parity_crops,
+        resolve_reference,
+    )
     from emonet_deploy.runtime.backends.registry import load_session
-    from emonet_deploy.runtime.precision import gates_of
+    from emonet_deploy.runtime.precision_specs import gates_of
 
     with load_session(artifact, engine_of(engine, device), device, threads) as session:
         info = session.info

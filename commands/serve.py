@@ -70,7 +70,7 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
 
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
-        from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
 
         source = resolve_checkpoint(model.checkpoint, model.nclass, say)
         ((path, backend),) = obtain(

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 
-from emonet_deploy.emonet_ref.checkpoint_kind import (
+from emonet_deploy.emonet_ref.checkpoint_format import (
     HEAD,
     LEGACY_MAGIC,
     ZIP_MAGIC,
@@ -20,12 +20,16 @@ from emonet_deploy.emonet_ref.checkpoint_kind import (
     is_safetensors,
 )
 from emonet_deploy.emonet_ref.optional_packages import needs
-from emonet_deploy.emonet_ref.storage.guarded_pickle import (
+from emonet_deploy.emonet_ref.storage.bounded_pickle import (
     GuardedUnpickler,
     PickleLimitError,
     checked_key,
 )
-from emonet_deploy.emonet_ref.storage.paths import open_file, read_bytes, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    open_file,
+    read_bytes,
+    why,
+)
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["read_checkpoint_file", "unreadable"]

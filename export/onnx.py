@@ -22,13 +22,17 @@ from emonet_deploy.export.passes.batchnorm import fold_batchnorm
 from emonet_deploy.export.passes.cpu import rewrite_for_cpu
 from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import EXACT, convert_fp16
-from emonet_deploy.export.passes.half_range import observe_half_range
+from emonet_deploy.export.passes.fp16_range import observe_half_range
+from emonet_deploy.export.passes.maxpool_to_slices import pool_to_max
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
-from emonet_deploy.export.passes.pool_to_max import pool_to_max
 from emonet_deploy.export.quantization.calibrate import Calibration, chunks
 from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.runtime.choices import (
+    Interface,
+    Precision,
+    Target,
+)
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, tensors_of
-from emonet_deploy.runtime.types import Interface, Precision, Target
 
 __all__ = ["OPSET", "Exported", "export_onnx", "save_model"]
 

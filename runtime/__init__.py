@@ -8,8 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from emonet_deploy.runtime.backends.base import Session
     from emonet_deploy.runtime.backends.registry import load_session
+    from emonet_deploy.runtime.backends.session import Session
     from emonet_deploy.runtime.detection.load import load_detector
     from emonet_deploy.runtime.media.frame import Frame
     from emonet_deploy.runtime.media.video import VideoReader
@@ -46,7 +46,7 @@ _LAZY: Final = {
     "ModelInfo": "emonet_deploy.runtime.metadata",
     "Prediction": "emonet_deploy.runtime.pipeline.predictor",
     "Predictor": "emonet_deploy.runtime.pipeline.predictor",
-    "Session": "emonet_deploy.runtime.backends.base",
+    "Session": "emonet_deploy.runtime.backends.session",
     "Tracker": "emonet_deploy.runtime.tracking.tracker",
     "VideoReader": "emonet_deploy.runtime.media.video",
     "WindowSmoother": "emonet_deploy.runtime.pipeline.smoothing",

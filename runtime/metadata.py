@@ -23,10 +23,18 @@ from emonet_deploy.emonet_ref.constants import (
 )
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
-from emonet_deploy.emonet_ref.storage.paths import is_file, read_text, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    is_file,
+    read_text,
+    why,
+)
 from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.choices import (
+    Interface,
+    Precision,
+    Target,
+)
 from emonet_deploy.runtime.onnx_scan import scan_onnx
-from emonet_deploy.runtime.types import Interface, Precision, Target
 
 __all__ = [
     "METADATA_KEY",

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE
+from emonet_deploy.runtime.choices import Crop
 from emonet_deploy.runtime.detection.base import Box, Detector
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import decode_image
@@ -13,7 +14,6 @@ from emonet_deploy.runtime.output.sinks import face_values
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult
 from emonet_deploy.runtime.pipeline.predictor import Prediction
 from emonet_deploy.runtime.pipeline.preprocess import crop_faces
-from emonet_deploy.runtime.types import Crop
 
 __all__ = ["Answer", "Face", "Found", "answer", "find"]
 

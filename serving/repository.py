@@ -18,8 +18,8 @@ from typing import Final
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
 from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.runtime.backends.registry import artifact_kind
+from emonet_deploy.runtime.choices import Target
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, TensorInfo, read_info
-from emonet_deploy.runtime.types import Target
 
 __all__ = [
     "FACES_SUFFIX",

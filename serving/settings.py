@@ -5,11 +5,15 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Final, Self
 
-from emonet_deploy.runtime.backends.base import Session
 from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import (
+    Backend,
+    Crop,
+    Device,
+)
 from emonet_deploy.runtime.detection.base import Detector
 from emonet_deploy.runtime.detection.load import load_detector
-from emonet_deploy.runtime.types import Backend, Crop, Device
 
 __all__ = ["CROP_ROUTE", "FACES_ROUTE", "Settings"]
 

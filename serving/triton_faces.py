@@ -12,11 +12,12 @@ import numpy as np
 import triton_python_backend_utils as triton
 
 from emonet_deploy.errors import BackendError, EmonetError, InputError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Backend
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, parse_info
 from emonet_deploy.runtime.pipeline.predictor import Predictor
-from emonet_deploy.runtime.types import Array, Backend
 from emonet_deploy.serving.answers import answer, find
 
 __all__ = ["TritonPythonModel"]

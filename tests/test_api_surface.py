@@ -21,9 +21,9 @@ CODE = {
     "export/tensorrt/builder.py": TENSORRT,
     "runtime/backends/tensorrt/library.py": TENSORRT,
     "runtime/backends/tensorrt/session.py": TENSORRT,
-    "runtime/backends/tensorrt/runner.py": TENSORRT,
+    "runtime/backends/tensorrt/engine_runner.py": TENSORRT,
     "runtime/backends/tensorrt/slot.py": TENSORRT,
-    "runtime/backends/tensorrt/rtx_runner.py": RTX,
+    "runtime/backends/tensorrt/rtx_engine_runner.py": RTX,
     "runtime/backends/tensorrt/cuda.py": (),
     "runtime/backends/tensorrt/cuda_graph.py": (),
 }

@@ -16,7 +16,8 @@ import pytest
 from emonet_deploy.benchmarks.speed import roofline
 from emonet_deploy.emonet_ref import optional_packages
 from emonet_deploy.export.quantization import schemes
-from emonet_deploy.runtime import precision, types
+from emonet_deploy.runtime import choices
+from emonet_deploy.runtime import precision_specs as precision
 from emonet_deploy.runtime.backends import registry
 from emonet_deploy.runtime.backends.tensorrt import library
 
@@ -42,13 +43,14 @@ ROOMS = {
     "runtime.tracking": {"runtime.media", "runtime.detection"},
     "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
     "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
-    "export.choices": set(),
+    "export.calibrators": set(),
     "benchmarks.choices": set(),
     "export.graph": REF,
     "export.passes": REF | {"runtime", "export.graph"},
-    "export.quantization": RUNTIME | {"export.choices", "export.graph", "export.passes"},
+    "export.quantization": RUNTIME | {"export.calibrators", "export.graph", "export.passes"},
     "export.tensorrt": BASE | {"export.graph", "export.passes"},
-    "export": RUNTIME | {"export.choices", "export.graph", "export.passes", "export.quantization"},
+    "export": RUNTIME
+    | {"export.calibrators", "export.graph", "export.passes", "export.quantization"},
     "benchmarks.metrics": REF | {"runtime"},
     "benchmarks.datasets": RUNTIME
     | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.accuracy"},
@@ -185,12 +187,12 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
 @pytest.mark.parametrize(
     ("table", "choices"),
     [
-        (registry.BACKENDS, types.Backend),
+        (registry.BACKENDS, choices.Backend),
         (registry.SUFFIXES, registry.ArtifactKind),
-        (precision.PRECISIONS, types.Precision),
+        (precision.PRECISIONS, choices.Precision),
         (library.PACKAGES, library.EngineKind),
-        (schemes.SCHEMES, types.Target),
-        (roofline.BYTES, types.Precision),
+        (schemes.SCHEMES, choices.Target),
+        (roofline.BYTES, choices.Precision),
     ],
 )
 def test_a_table_has_a_row_for_every_choice(table, choices):
@@ -203,7 +205,7 @@ def test_every_backend_is_what_its_row_says():
         opening = inspect.signature(module.open_session, eval_str=True)
         assert list(opening.parameters) == ["path", "device", "threads", "graph"]
         assert opening.return_annotation.backend == name
-        assert set(spec.devices) < set(get_args(types.Device))
+        assert set(spec.devices) < set(get_args(choices.Device))
 
 
 def test_the_advice_on_extras_is_that_of_the_package():

@@ -11,7 +11,7 @@ from helpers.tiny_model import write_tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.emonet_ref.checkpoint import identify_checkpoint, load_checkpoint
 from emonet_deploy.errors import EmonetError

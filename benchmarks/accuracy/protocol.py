@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
-from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import DatasetError, InputError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.detection.box_check import box_problem
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.metadata import ModelInfo
-from emonet_deploy.runtime.pipeline.interface import mirror, prepare, read_head
+from emonet_deploy.runtime.pipeline.model_io import (
+    mirror,
+    prepare,
+    read_head,
+)
 from emonet_deploy.runtime.pipeline.preprocess import crop_box, stretch_face
-from emonet_deploy.runtime.types import Array
 
 __all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
 

@@ -18,7 +18,7 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import (
 from emonet_deploy.benchmarks.parity.compare import Verdict
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, Accuracy
 from emonet_deploy.errors import DatasetError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
 
 __all__ = ["Summary"]
 

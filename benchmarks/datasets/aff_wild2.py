@@ -15,7 +15,12 @@ from typing import Final
 from emonet_deploy.benchmarks.choices import Split
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample, number, unit_number
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.storage.paths import is_dir, open_file, read_text, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    is_dir,
+    open_file,
+    read_text,
+    why,
+)
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["find_videos", "read_aff_wild2"]

@@ -26,7 +26,11 @@ from emonet_deploy.benchmarks.datasets.base import (
 )
 from emonet_deploy.benchmarks.datasets.expressions import UNKNOWN, expression_number
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
-from emonet_deploy.emonet_ref.storage.paths import is_dir, read_bytes, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    is_dir,
+    read_bytes,
+    why,
+)
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 

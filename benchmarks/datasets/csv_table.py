@@ -35,7 +35,11 @@ from emonet_deploy.benchmarks.datasets.base import (
 )
 from emonet_deploy.benchmarks.datasets.expressions import UNKNOWN, expression_number
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.storage.paths import exists, open_file, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    exists,
+    open_file,
+    why,
+)
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 

@@ -9,11 +9,15 @@ from typing import Final
 from emonet_deploy.benchmarks.choices import DatasetFormat, Split
 from emonet_deploy.benchmarks.datasets.afew_va import find_clips, read_afew_va
 from emonet_deploy.benchmarks.datasets.aff_wild2 import find_videos, read_aff_wild2
-from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
 from emonet_deploy.benchmarks.datasets.affectnet_arrays import find_arrays, read_affectnet_arrays
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.csv_table import read_table
-from emonet_deploy.emonet_ref.storage.paths import exists, is_dir, is_file
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    exists,
+    is_dir,
+    is_file,
+)
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["DATASETS", "DatasetReader", "find_format", "read_dataset"]

@@ -19,15 +19,19 @@ import cv2
 import numpy as np
 
 from emonet_deploy.benchmarks.accuracy.protocol import evaluate
-from emonet_deploy.benchmarks.datasets.affectnet import is_consistent
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import CLASS_OF, Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Floats
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.files import atomic_folder, exclusive
-from emonet_deploy.emonet_ref.storage.paths import exists, is_file, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    exists,
+    is_file,
+    why,
+)
 from emonet_deploy.emonet_ref.synthetic.faces import Face, make_faces
 from emonet_deploy.errors import DatasetError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 
 __all__ = ["make_procedural"]

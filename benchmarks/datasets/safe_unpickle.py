@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emonet_deploy.emonet_ref.storage.guarded_pickle import (
+from emonet_deploy.emonet_ref.storage.bounded_pickle import (
     GuardedUnpickler,
     PickleError,
     checked_key,
 )
-from emonet_deploy.emonet_ref.storage.paths import read_bytes, why
+from emonet_deploy.emonet_ref.storage.safe_paths import read_bytes, why
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["load_pickle"]

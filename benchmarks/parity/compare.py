@@ -11,13 +11,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.benchmarks.metrics.difference import Difference, DifferenceSums
+from emonet_deploy.benchmarks.metrics.output_error import Difference, DifferenceSums
 from emonet_deploy.benchmarks.metrics.paper_metrics import ccc
 from emonet_deploy.errors import InputError, ParityError
-from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.pipeline.interface import prepare, read_head, results
-from emonet_deploy.runtime.precision import Gates, gates_of
-from emonet_deploy.runtime.types import Array
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.pipeline.model_io import (
+    prepare,
+    read_head,
+    results,
+)
+from emonet_deploy.runtime.precision_specs import Gates, gates_of
 
 __all__ = [
     "PARITY_FACES",

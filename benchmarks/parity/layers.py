@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from emonet_deploy.benchmarks.metrics.difference import Difference, DifferenceSums
+from emonet_deploy.benchmarks.metrics.output_error import Difference, DifferenceSums
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.runtime.pipeline.preprocess import to_tensor
 

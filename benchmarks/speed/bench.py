@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.parity.compare import Parity, compare
 from emonet_deploy.benchmarks.speed.count_operations import macs_of
-from emonet_deploy.benchmarks.speed.device_times import device_times
+from emonet_deploy.benchmarks.speed.footprint import Footprint, measure_footprint
 from emonet_deploy.benchmarks.speed.latency import Timing, time_in_turns
-from emonet_deploy.benchmarks.speed.memory import Footprint, measure_footprint
-from emonet_deploy.benchmarks.speed.peak import PEAK_MACS, peak_call
+from emonet_deploy.benchmarks.speed.peak_compute import PEAK_MACS, peak_call
+from emonet_deploy.benchmarks.speed.transfer_times import device_times
 from emonet_deploy.errors import BackendError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
-from emonet_deploy.runtime.pipeline.interface import prepare
-from emonet_deploy.runtime.precision import Gates
-from emonet_deploy.runtime.types import Array, Precision
+from emonet_deploy.runtime.choices import Precision
+from emonet_deploy.runtime.pipeline.model_io import prepare
+from emonet_deploy.runtime.precision_specs import Gates
 
 __all__ = ["BenchRow", "Candidate", "run_bench"]
 

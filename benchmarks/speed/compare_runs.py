@@ -9,7 +9,7 @@ from typing import Any, Final
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import label
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.output.table import Table
+from emonet_deploy.runtime.output.text_table import Table
 
 __all__ = ["Change", "change_table", "changes_since"]
 

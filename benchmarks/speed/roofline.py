@@ -14,8 +14,8 @@ from typing import Final
 
 from emonet_deploy.benchmarks.speed.count_operations import LayerCost, count_operations, total_macs
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
-from emonet_deploy.runtime.output.table import Table, as_markdown
-from emonet_deploy.runtime.types import Precision
+from emonet_deploy.runtime.choices import Precision
+from emonet_deploy.runtime.output.text_table import Table, as_markdown
 
 __all__ = ["DEVICES", "Device", "Estimate", "estimate", "fuse", "report"]
 

@@ -20,11 +20,11 @@ import numpy as np
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE
 from emonet_deploy.errors import EmonetError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.pipeline.interface import prepare, results
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.pipeline.model_io import prepare, results
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face
-from emonet_deploy.runtime.types import Array
 
 __all__ = ["Way", "images_per_second", "in_processes", "processing_share", "ways"]
 

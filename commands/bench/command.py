@@ -29,7 +29,7 @@ def bench(
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.speed.compare_runs import change_table, changes_since
     from emonet_deploy.benchmarks.speed.table import bench_table, device_table
-    from emonet_deploy.commands.artifacts import (
+    from emonet_deploy.commands.prepare_artifacts import (
         choose_reference,
         obtain,
         resolve_checkpoint,

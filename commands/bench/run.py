@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
-from emonet_deploy.benchmarks.speed.plot import plot
 from emonet_deploy.benchmarks.speed.table import bench_table
-from emonet_deploy.commands.artifacts import obtain, parity_crops
+from emonet_deploy.benchmarks.speed.tradeoff_plot import plot
+from emonet_deploy.commands.prepare_artifacts import obtain, parity_crops
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.output.table import as_markdown
-from emonet_deploy.runtime.types import Backend, Device
+from emonet_deploy.runtime.choices import Backend, Device
+from emonet_deploy.runtime.output.text_table import as_markdown
 
 __all__ = ["BenchPlan", "measure", "write_files"]
 
@@ -70,7 +70,7 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
                 for path, engine in dict.fromkeys(plan.artifacts)
             ]
             if plan.peers:
-                from emonet_deploy.benchmarks.speed.peers import open_peers
+                from emonet_deploy.benchmarks.speed.other_runtimes import open_peers
 
                 if threads is None:
                     raise InputError("--peers needs --threads, so that all have the same number")

@@ -52,7 +52,7 @@ def evaluate(
     made = None
     backend = engine_of(engine, device)
     if artifact is None:
-        from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
 
         made = resolve_checkpoint(checkpoint or "original", nclass or 8, say)
         ((path, backend),) = obtain([backend or "onnx"], [precision], nclass or 8, made, out, say)

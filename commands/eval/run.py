@@ -11,7 +11,7 @@ from filelock import FileLock
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
-from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
@@ -20,10 +20,10 @@ from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.files import require_writable, sha256_file
-from emonet_deploy.emonet_ref.storage.paths import is_dir
+from emonet_deploy.emonet_ref.storage.safe_paths import is_dir
 from emonet_deploy.errors import DatasetError, InputError
-from emonet_deploy.runtime.backends.base import Session
-from emonet_deploy.runtime.types import Backend
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Backend
 
 if TYPE_CHECKING:
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
@@ -93,7 +93,7 @@ def run_eval(
             if made or session.backend == "torch":
                 return made.path if made else Path(artifact)
             # Needs PyTorch, which an evaluation of an ONNX file on AffectNet does not.
-            from emonet_deploy.commands.artifacts import resolve_reference
+            from emonet_deploy.commands.prepare_artifacts import resolve_reference
 
             return resolve_reference(identity, nclass, judged.checkpoint, say).path
 

@@ -33,7 +33,7 @@ def predict(
     job = prepare(inputs or (), source, faces, clips, outputs)
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
-        from emonet_deploy.commands.artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
 
         weights = resolve_checkpoint(model.checkpoint, model.nclass, say)
         ((path, backend),) = obtain(

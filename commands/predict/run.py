@@ -16,7 +16,7 @@ from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
-    from emonet_deploy.runtime.backends.base import Session
+    from emonet_deploy.runtime.backends.session import Session
     from emonet_deploy.runtime.detection.base import Detector
     from emonet_deploy.runtime.media.inputs import Source
     from emonet_deploy.runtime.output.sinks import Sink
@@ -104,7 +104,7 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     from emonet_deploy.commands.signals import stop_signals
     from emonet_deploy.runtime.detection.base import shrinkage
     from emonet_deploy.runtime.detection.fixed import KnownBoxes
-    from emonet_deploy.runtime.media.reader import SourceReader
+    from emonet_deploy.runtime.media.source_reader import SourceReader
     from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
     from emonet_deploy.runtime.pipeline.predictor import Predictor
     from emonet_deploy.runtime.pipeline.smoothing import smoother_of

@@ -26,7 +26,7 @@ for precision in fp32 fp16 int8; do
 		"emonet eval $model --limit 16 --json $out/eval.$precision.json --report $out/report.$precision"
 	results="$results $out/eval.$precision.json"
 done
-step "7. Side by side" "python -m emonet_deploy.benchmarks.accuracy.side_by_side$results"
+step "7. Side by side" "python -m emonet_deploy.benchmarks.accuracy.compare_results$results"
 
 cat <<END
 

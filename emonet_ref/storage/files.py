@@ -16,7 +16,14 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from emonet_deploy.emonet_ref.storage.paths import exists, is_dir, is_file, open_file, resolve, why
+from emonet_deploy.emonet_ref.storage.safe_paths import (
+    exists,
+    is_dir,
+    is_file,
+    open_file,
+    resolve,
+    why,
+)
 from emonet_deploy.errors import EmonetError, InputError
 
 __all__ = ["atomic_folder", "atomic_write", "exclusive", "require_writable", "sha256_file"]

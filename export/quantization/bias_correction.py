@@ -12,7 +12,7 @@ import torch
 from onnx import NodeProto
 from torch import Tensor
 
-from emonet_deploy.export.graph.interpreter import Interpreter, convolve
+from emonet_deploy.export.graph.torch_interpreter import Interpreter, convolve
 from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 
 __all__ = ["correct_bias", "correct_network", "quantization_error"]

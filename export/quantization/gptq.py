@@ -16,7 +16,7 @@ from onnx import NodeProto
 from torch import Tensor
 from torch.nn import functional as F
 
-from emonet_deploy.export.graph.interpreter import strides_and_padding
+from emonet_deploy.export.graph.torch_interpreter import strides_and_padding
 from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams, half_scales
 
 __all__ = ["ANY_SUM", "SUM_IN_16_BITS", "gptq", "layer_hessian", "quantize_conv"]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
-from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.quantization.bias_correction import (
@@ -29,7 +29,7 @@ from emonet_deploy.export.quantization.bias_correction import (
     quantization_error,
 )
 from emonet_deploy.export.quantization.calibrate import Calibrator, Range, chunks, observe_ranges
-from emonet_deploy.export.quantization.equalize import equalize
+from emonet_deploy.export.quantization.cross_layer_equalization import equalize
 from emonet_deploy.export.quantization.gptq import SUM_IN_16_BITS, quantize_conv
 from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 from emonet_deploy.export.quantization.schemes import SCHEMES, QuantizationScheme
@@ -39,7 +39,7 @@ from emonet_deploy.export.quantization.sensitivity import (
     layer_sensitivities,
 )
 from emonet_deploy.runtime.backends.int8_overflow import EXACT_SUMS
-from emonet_deploy.runtime.types import Target
+from emonet_deploy.runtime.choices import Target
 
 __all__ = ["Quantized", "quantize_int8"]
 

@@ -9,13 +9,13 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from emonet_deploy.export.graph.interpreter import Interpreter
 from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.fp16 import convert_fp16
+from emonet_deploy.export.passes.maxpool_to_slices import pool_to_max
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution, concat_channels_last
-from emonet_deploy.export.passes.pool_to_max import pool_to_max
 from emonet_deploy.export.passes.winograd import apply_winograd
-from emonet_deploy.export.quantization.channel_ranges import (
+from emonet_deploy.export.quantization.equalize_activations import (
     equalize_channel_ranges,
     observe_channel_ranges,
     tensors_to_equalize,
@@ -28,7 +28,7 @@ from emonet_deploy.export.quantization.qdq_cpu import (
     stored_tensors,
 )
 from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
-from emonet_deploy.runtime.types import Target
+from emonet_deploy.runtime.choices import Target
 
 __all__ = ["SCHEMES", "QuantizationScheme"]
 

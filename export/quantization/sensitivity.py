@@ -14,7 +14,7 @@ import torch
 from onnx import NodeProto
 from torch import Tensor
 
-from emonet_deploy.export.graph.interpreter import Interpreter
+from emonet_deploy.export.graph.torch_interpreter import Interpreter
 
 __all__ = ["LayerSensitivity", "choose_float", "layer_sensitivities"]
 

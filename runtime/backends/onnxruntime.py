@@ -11,14 +11,19 @@ from typing import ClassVar, Final
 import numpy as np
 import onnxruntime as ort
 
-from emonet_deploy.emonet_ref.storage.names import utf8_path
-from emonet_deploy.emonet_ref.storage.paths import resolve
+from emonet_deploy.emonet_ref.storage.path_encoding import utf8_path
+from emonet_deploy.emonet_ref.storage.safe_paths import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
-from emonet_deploy.runtime.backends.data_parallel import DataParallelSession
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.cpu_threads import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
+from emonet_deploy.runtime.choices import (
+    Backend,
+    Device,
+    Precision,
+)
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import read_info
-from emonet_deploy.runtime.types import Array, Backend, Device, Precision
 
 __all__ = ["OnnxSession", "open_session"]
 

@@ -9,9 +9,10 @@ from emonet_deploy.emonet_ref.checkpoint import identify_checkpoint, load_checkp
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.errors import BackendError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
-from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["TorchSession", "open_session"]
 

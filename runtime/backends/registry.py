@@ -9,9 +9,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal, Protocol, cast, get_args
 
-from emonet_deploy.emonet_ref.checkpoint_kind import is_checkpoint
+from emonet_deploy.emonet_ref.checkpoint_format import is_checkpoint
 from emonet_deploy.errors import BackendError, InputError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.requirements import (
     CUDA_BINDINGS,
@@ -26,7 +27,6 @@ from emonet_deploy.runtime.requirements import (
     Requirement,
     require,
 )
-from emonet_deploy.runtime.types import Backend, Device
 
 __all__ = [
     "BACKENDS",

@@ -20,10 +20,11 @@ from urllib.parse import SplitResult, urlsplit
 import numpy as np
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError, one_line
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
 from emonet_deploy.runtime.requirements import TRITON_CLIENT, import_required
-from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["SCHEMES", "RemoteSession", "open_session"]
 

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.paths import is_file
+from emonet_deploy.emonet_ref.storage.safe_paths import is_file
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
-from emonet_deploy.runtime.detection.upright import quarter_turns
+from emonet_deploy.runtime.detection.face_orientation import quarter_turns
 from emonet_deploy.runtime.media.frame import Frame
 
 __all__ = ["CenterFace", "decode", "is_installed"]

@@ -14,11 +14,11 @@ import numpy as np
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.download import download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
-from emonet_deploy.emonet_ref.storage.paths import is_file
+from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.safe_paths import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
-from emonet_deploy.runtime.detection.upright import quarter_turns
+from emonet_deploy.runtime.detection.face_orientation import quarter_turns
 from emonet_deploy.runtime.media.frame import Frame
 
 __all__ = ["YuNet", "cached_model", "fetch_model", "is_cached"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.media.pace import Pace
+from emonet_deploy.runtime.media.frame_sampling import Pace
 
 __all__ = ["CameraReader", "camera_name"]
 

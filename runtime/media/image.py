@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content, is_heif, media_kind
 

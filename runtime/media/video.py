@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.media.pace import Pace
-from emonet_deploy.runtime.media.truncation import is_cut_short
+from emonet_deploy.runtime.media.frame_sampling import Pace
+from emonet_deploy.runtime.media.video_truncation import is_cut_short
 
 __all__ = ["VideoReader"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.names import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.media import h264
+from emonet_deploy.runtime.media import h264_writer as h264
 
 __all__ = ["WRITABLE_VIDEOS", "VideoWriter", "write_video"]
 

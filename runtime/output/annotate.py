@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.runtime.detection.base import Box
-from emonet_deploy.runtime.output.layout import Layout, Spot
+from emonet_deploy.runtime.output.label_layout import Layout, Spot
 from emonet_deploy.runtime.output.palette import Color, identity_color
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 

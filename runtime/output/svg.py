@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.names import readable
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.output.palette import Color, hex_color
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.choices import Crop
 from emonet_deploy.runtime.detection.base import Box, Detection, Detector
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.frame import Frame
@@ -18,7 +19,6 @@ from emonet_deploy.runtime.pipeline.prefetch import prefetch
 from emonet_deploy.runtime.pipeline.preprocess import crop_faces
 from emonet_deploy.runtime.pipeline.smoothing import Smoother
 from emonet_deploy.runtime.tracking.tracker import Tracker
-from emonet_deploy.runtime.types import Crop
 
 __all__ = ["EmotionPipeline", "FaceResult", "FrameResult"]
 

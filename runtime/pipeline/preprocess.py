@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.choices import Crop
 from emonet_deploy.runtime.detection.base import Box, Detection
 from emonet_deploy.runtime.media.image import as_rgb_uint8
-from emonet_deploy.runtime.types import Crop
 
 __all__ = [
     "crop_box",

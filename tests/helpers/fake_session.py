@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
-from emonet_deploy.runtime.types import Array
 
 
 class FakeSession(Session):

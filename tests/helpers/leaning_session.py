@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
 
 

@@ -3,11 +3,11 @@
 import os
 from typing import ClassVar
 
+from emonet_deploy.runtime.backends.tensorrt.engine_runner import EngineRunner
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
-from emonet_deploy.runtime.backends.tensorrt.rtx_runner import RtxRunner
-from emonet_deploy.runtime.backends.tensorrt.runner import EngineRunner
+from emonet_deploy.runtime.backends.tensorrt.rtx_engine_runner import RtxRunner
 from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
-from emonet_deploy.runtime.types import Backend, Device
+from emonet_deploy.runtime.choices import Backend, Device
 
 __all__ = ["RtxSession", "open_session"]
 

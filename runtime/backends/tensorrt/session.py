@@ -9,16 +9,17 @@ from threading import Lock
 from typing import ClassVar
 
 from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, InputError, one_line
-from emonet_deploy.runtime.backends.base import Session, check_images
+from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.registry import require_backend
+from emonet_deploy.runtime.backends.session import Session, check_images
 from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine, rebuild_command
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
+from emonet_deploy.runtime.backends.tensorrt.engine_runner import EngineRunner
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
-from emonet_deploy.runtime.backends.tensorrt.runner import EngineRunner
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
+from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.hardware.gpu import cuda_device
 from emonet_deploy.runtime.metadata import read_info
-from emonet_deploy.runtime.types import Array, Backend, Device
 
 __all__ = ["TensorRTSession", "open_session"]
 

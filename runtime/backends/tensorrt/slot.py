@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from emonet_deploy.errors import ArtifactError, BackendError, one_line
+from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from emonet_deploy.runtime.backends.tensorrt.cuda_graph import CudaGraph, capture
 from emonet_deploy.runtime.backends.tensorrt.library import Library, checked
 from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo, TensorInfo
-from emonet_deploy.runtime.types import Array
 
 __all__ = ["DeviceTimes", "Slot", "batch_sizes"]
 

@@ -6,7 +6,7 @@ import pytest
 from helpers.leaning_session import LeaningSession
 
 from emonet_deploy.benchmarks.accuracy.protocol import evaluate
-from emonet_deploy.benchmarks.datasets.affectnet import read_affectnet
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
 from emonet_deploy.benchmarks.metrics import paper_metrics as metrics
 from emonet_deploy.emonet_ref.constants import PUBLISHED

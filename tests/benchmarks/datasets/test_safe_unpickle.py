@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_deploy.benchmarks.datasets.safe_unpickle import load_pickle
-from emonet_deploy.emonet_ref.storage import guarded_pickle
+from emonet_deploy.emonet_ref.storage import bounded_pickle as guarded_pickle
 from emonet_deploy.errors import DatasetError
 
 PLAIN = {

@@ -4,7 +4,7 @@ import pytest
 
 from emonet_deploy.benchmarks.environment import describe_environment
 from emonet_deploy.benchmarks.speed.bench import Candidate, run_bench
-from emonet_deploy.benchmarks.speed.memory import measure_footprint
+from emonet_deploy.benchmarks.speed.footprint import measure_footprint
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.registry import load_session

@@ -3,7 +3,7 @@ from dataclasses import replace
 from helpers.bench_rows import PEER, ROW
 
 from emonet_deploy.benchmarks.speed.table import COLUMNS, bench_table, device_table
-from emonet_deploy.runtime.backends.tensorrt.runner import DeviceTimes
+from emonet_deploy.runtime.backends.tensorrt.engine_runner import DeviceTimes
 
 
 def test_the_table_has_a_cell_for_each_column_and_dashes_for_what_is_not_known():

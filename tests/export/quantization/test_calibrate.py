@@ -7,16 +7,16 @@ from helpers.onnx_models import golden_images, golden_model, run
 
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
-from emonet_deploy.export.graph.interpreter import Interpreter
+from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.quantization.calibrate import (
     calibration_crops,
     observe_ranges,
     reach,
 )
-from emonet_deploy.export.quantization.channel_ranges import observe_channel_ranges
+from emonet_deploy.export.quantization.cross_layer_equalization import equalize
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
-from emonet_deploy.export.quantization.equalize import equalize
+from emonet_deploy.export.quantization.equalize_activations import observe_channel_ranges
 
 
 def test_trained_weights_are_not_calibrated_on_drawings():

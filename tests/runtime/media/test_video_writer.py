@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.media import h264
+from emonet_deploy.runtime.media import h264_writer as h264
 from emonet_deploy.runtime.media.video import VideoReader
 from emonet_deploy.runtime.media.video_writer import WRITABLE_VIDEOS, write_video
 

@@ -13,7 +13,7 @@ from emonet_deploy.runtime.output.palette import (
     hex_color,
     identity_color,
 )
-from emonet_deploy.runtime.precision import PRECISIONS
+from emonet_deploy.runtime.precision_specs import PRECISIONS
 
 # Machado, Oliveira, Fernandes, "A physiologically-based model for simulation of color vision
 # deficiency", 2009, severity 1, for linear RGB.

@@ -1,0 +1,257 @@
+"""What several commands do together: find weights, export with proof, have artifacts at hand."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emonet_deploy.benchmarks.metrics.output_error import Difference
+from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
+from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
+from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.tensorrt.cached import fitting_engine
+from emonet_deploy.runtime.backends.registry import (
+    BACKENDS,
+    artifact_kind,
+    backends_of,
+    load_session,
+)
+from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
+from emonet_deploy.runtime.choices import (
+    Backend,
+    Interface,
+    Precision,
+    Target,
+)
+from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info
+
+with needs("export", "read checkpoints"):
+    from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
+    from emonet_deploy.export.quantization.calibrate import (
+        Calibration,
+        Calibrator,
+        calibration_crops,
+    )
+
+if TYPE_CHECKING:
+    from emonet_deploy.export.onnx import Exported
+
+__all__ = [
+    "choose_reference",
+    "export_checked",
+    "layer_differences",
+    "load_calibration",
+    "obtain",
+    "parity_crops",
+    "resolve_checkpoint",
+    "resolve_reference",
+    "runnable",
+]
+
+Say = Callable[[str], None]
+
+
+def resolve_checkpoint(name: str, nclass: int, say: Say) -> Checkpoint:
+    """Return the checkpoint called ``name``; see ``find_checkpoint``."""
+    source = find_checkpoint(name, nclass, notify=say)
+    if source.is_standin:
+        say("note: the stand-in is untrained, its predictions mean nothing")
+    return source
+
+
+def resolve_reference(identity: str, nclass: int, name: str | None, say: Say) -> Checkpoint:
+    """Return the checkpoint an artifact was made from, or the one the user names for it.
+
+    Raises:
+        InputError: the checkpoint is a file that was not named, or not the right one.
+    """
+    if name is None and identity.startswith("sha256:"):
+        raise InputError(
+            f"the artifact came from a file ({identity[:19]}...)",
+            hint="name it with --checkpoint FILE",
+        )
+    source = resolve_checkpoint(name or identity, nclass, say)
+    if source.identity != identity:
+        raise InputError(f"the artifact came from {identity}, not from {source.identity}")
+    return source
+
+
+def choose_reference(artifacts: Sequence[str], nclass: int, say: Say) -> Checkpoint:
+    """Return what artifacts are measured against: a checkpoint among them, else the first's origin.
+
+    Args:
+        artifacts: at least one.
+        nclass: of a checkpoint among them.
+        say: takes a note for the user.
+
+    Raises:
+        InputError: that origin is a file that is not among them.
+    """
+    for path in artifacts:
+        if artifact_kind(path) == "checkpoint":
+            return resolve_checkpoint(path, nclass, say)
+    info = _read_record(artifacts[0])
+    return resolve_reference(info.checkpoint, info.nclass, None, say)
+
+
+def _read_record(artifact: str) -> ModelInfo:
+    if artifact_kind(artifact) != "served":
+        return read_info(artifact)
+    with load_session(artifact) as session:
+        return session.info
+
+
+def parity_crops(n: int) -> NDArray[np.uint8]:
+    """Return faces that no calibration has seen, n x 256 x 256 x 3."""
+    return crops(make_faces(n, PARITY_SEED))
+
+
+def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Difference]:
+    """Compare an ONNX model with its reference layer by layer, on four faces.
+
+    Raises:
+        InputError: the artifact is not an ONNX model.
+    """
+    from emonet_deploy.benchmarks.parity.layers import compare_layers
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+
+    if artifact.suffix != ".onnx":
+        raise InputError(f"layers can only be compared in an ONNX model, not in {artifact}")
+    return compare_layers(load_checkpoint(source.path), artifact, parity_crops(4))
+
+
+def export_checked(
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    target: Target = "gpu",
+    precision: Precision = "fp32",
+    interface: Interface = "tensor",
+    calibration: Calibration | None = None,
+) -> tuple["Exported", Parity]:
+    """Export under a temporary name; the file gets its own only when it agrees.
+
+    Raises:
+        ParityError: the export does not agree with the reference; nothing is kept.
+        ExportError: the export failed, or ``out`` cannot be written.
+    """
+    from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+    from emonet_deploy.export.onnx import Exported, export_onnx
+
+    if precision == "int8" and calibration is None:
+        calibration = load_calibration(None, source.identity)
+    model = load_checkpoint(source.path, nclass)
+    path = out / artifact_name(nclass, precision, target, interface)
+    with atomic_write(path, ExportError) as temporary:
+        say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
+        if precision == "int8" and calibration is not None:
+            say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
+        exported = export_onnx(
+            model, temporary, source.identity, sha256_file(source.path), target, precision,
+            interface, calibration,
+        )  # fmt: skip
+        say(f"comparing it with the reference on {PARITY_FACES} faces")
+        with (
+            load_session(source.path, device="cpu") as reference,
+            load_session(temporary, device="cpu") as made,
+        ):
+            result = check_parity(reference, made, parity_crops(PARITY_FACES))
+    return Exported(path, exported.info), result
+
+
+def load_calibration(
+    folder: Path | None,
+    identity: str,
+    budget: float | None = None,
+    calibrator: Calibrator = "minmax",
+) -> Calibration:
+    """Return the faces of a folder, or procedural ones, which are for the stand-in alone."""
+    images = calibration_crops(folder, identity)
+    return Calibration(images, "procedural" if folder is None else folder.name, budget, calibrator)
+
+
+def parse_precision(name: str) -> Precision:
+    """Return the precision called ``name``; ``InputError`` when there is none."""
+    if name not in get_args(Precision):
+        raise InputError(f"unknown precision {name!r}; choose {' or '.join(get_args(Precision))}")
+    return cast("Precision", name)
+
+
+def runnable(artifacts: Iterable[str], engines: Sequence[Backend]) -> list[tuple[str, Backend]]:
+    """Return each artifact with each of the engines that run it; named none, with its own.
+
+    Raises:
+        InputError: none of the engines runs an artifact, or an engine runs none of them.
+    """
+    pairs: list[tuple[str, Backend]] = []
+    for path in artifacts:
+        fitting = backends_of(path)
+        wanted = [engine for engine in engines if engine in fitting] if engines else fitting[:1]
+        if not wanted:
+            raise InputError(f"{path} is run by {' or '.join(fitting)}; add that to --engine")
+        pairs += [(path, engine) for engine in wanted]
+    idle = [engine for engine in engines if engine not in {used for _, used in pairs}]
+    if idle:
+        raise InputError(
+            f"none of the artifacts runs on {', '.join(idle)}; drop that from --engine"
+        )
+    return pairs
+
+
+def obtain(
+    engines: Iterable[Backend],
+    precisions: Iterable[str],
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    targets: Sequence[Target] = ("gpu",),
+) -> list[tuple[Path, Backend]]:
+    """Return the artifacts that engines and precisions name, each with what runs it.
+
+    Those that are missing are made.
+
+    Raises:
+        InputError: an unknown precision.
+        ExportError: one could not be made.
+    """
+    wanted = [parse_precision(precision) for precision in precisions]
+
+    def models(made_for: Sequence[Target]) -> list[Path]:
+        return [
+            _obtain_model(nclass, precision, target, source, out, say)
+            for precision in wanted
+            for target in made_for
+        ]
+
+    found: list[tuple[Path, Backend]] = []
+    for engine in engines:
+        match BACKENDS[engine].runs:
+            case "checkpoint":
+                found.append((source.path, engine))
+            case "onnx":
+                found += [(model, engine) for model in models(targets)]
+            case "engine":
+                kind = cast("EngineKind", engine)
+                found += [(fitting_engine(m, kind, say), engine) for m in models(["gpu"])]
+            case "served":
+                raise InputError(
+                    "a served model has no file", hint="name its address instead of --engine v2"
+                )
+    return found
+
+
+def _obtain_model(
+    nclass: int, precision: Precision, target: Target, source: Checkpoint, out: Path, say: Say
+) -> Path:
+    """Return an ONNX model of a checkpoint, made when it is missing or of another one."""
+    path = out / artifact_name(nclass, precision, target)
+    if not path.is_file() or read_info(path).checkpoint != source.identity:
+        say(f"no {path} of the checkpoint {source.identity} yet; making it")
+        export_checked(nclass, source, out, say, target, precision)
+    return path

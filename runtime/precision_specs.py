@@ -1,0 +1,84 @@
+"""The table of precisions: what each is made for, what it must reach, and how it is drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from emonet_deploy.runtime.choices import Precision, Target
+
+__all__ = ["PRECISIONS", "Gates", "PrecisionSpec", "gates_of"]
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What an artifact must reach against its reference; ``None`` is not asked for.
+
+    Attributes:
+        max_error: largest error of any output, as a share of that output's standard deviation.
+        ccc: lowest concordance correlation of valence and of arousal.
+        agreement: lowest share of equal classes.
+    """
+
+    max_error: float | None = None
+    ccc: float | None = None
+    agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class PrecisionSpec:
+    """One precision of the convolutions.
+
+    Attributes:
+        bits: of a weight.
+        gates: by target; only these targets have artifacts of the precision.
+        max_drop: how much worse than the reference's any metric of accuracy may be.
+        color: of its points in a plot: red, green, blue. Of Okabe and Ito, "Color universal
+            design", 2008: told apart by colour-blind eyes too.
+        calibrated: whether it is made on sample faces.
+    """
+
+    bits: int
+    gates: Mapping[Target, Gates]
+    max_drop: float
+    color: tuple[int, int, int]
+    calibrated: bool = False
+
+
+_INT8_GATES: Final = Gates(ccc=0.99, agreement=0.90)
+
+PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
+    "fp32": PrecisionSpec(
+        bits=32,
+        gates={
+            "gpu": Gates(max_error=1e-4, agreement=1.0),
+            # Exact algebra sums in another order.
+            "cpu": Gates(max_error=1e-3, agreement=1.0),
+        },
+        max_drop=0.001,
+        color=(0, 114, 178),
+    ),
+    "fp16": PrecisionSpec(
+        bits=16,
+        gates={"gpu": Gates(ccc=0.9999, agreement=0.99)},
+        max_drop=0.01,
+        color=(0, 158, 115),
+    ),
+    "int8": PrecisionSpec(
+        bits=8,
+        gates={"gpu": _INT8_GATES, "cpu": _INT8_GATES},
+        max_drop=0.03,
+        color=(213, 94, 0),
+        calibrated=True,
+    ),
+}
+"""Every precision, by name."""
+
+
+def gates_of(precision: Precision, target: Target = "gpu") -> Gates:
+    """Return what an artifact of a precision and a target must reach.
+
+    Example:
+        >>> gates_of("int8").ccc
+        0.99
+    """
+    return PRECISIONS[precision].gates[target]

@@ -1,0 +1,38 @@
+import numpy as np
+import torch
+from helpers.onnx_models import golden_images, golden_model, node_types, rewritten, run
+
+from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.passes.fp16 import EXACT, convert_fp16
+from emonet_deploy.export.passes.fp16_range import LARGEST, observe_half_range
+
+
+def widened(factor):
+    """The golden network with its first stack's input, and all that is added to it, enlarged."""
+    model = rewritten(golden_model())
+    graph = Graph(model)
+    name = "conv4.downsample.2.weight"
+    graph.set_constant(name, (graph.constant(name) * factor).astype(np.float32))
+    return model
+
+
+def test_a_network_of_small_values_is_half_everywhere():
+    found = observe_half_range(golden_model(), torch.from_numpy(golden_images(2)))
+    assert found.wide == frozenset()
+    assert 1 < found.largest < LARGEST
+
+
+def test_what_half_has_no_room_for_computes_in_float32():
+    model, images = widened(3e4), golden_images(2)
+    found = observe_half_range(model, torch.from_numpy(images))
+    assert found.largest > 65504
+    assert {"conv4.downsample.2", "conv4.add", "m0.maxpool"} <= found.wide
+    assert "conv3.add" not in found.wide
+    half = rewritten(model, lambda m: convert_fp16(m, EXACT | found.wide))
+    types = node_types(half)
+    assert types["conv4.add"] == "FLOAT"
+    assert types["conv3.add"] == types["conv4.conv1"] == "FLOAT16"
+    lost = rewritten(model, convert_fp16)
+    assert not np.isfinite(run(lost, images)["heatmap"]).all()
+    got, want = run(half, images)["heatmap"], run(model, images)["heatmap"]
+    assert np.abs(got - want).max() < 5e-3 * np.abs(want).max()
