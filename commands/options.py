@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 import typer
 
 from emonet_deploy.commands.console import set_verbosity
-from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
 from emonet_deploy.runtime.choices import Device as DeviceName
 
@@ -29,10 +28,10 @@ __all__ = [
     "TargetName",
     "Threads",
     "engine_of",
-    "engines_of",
     "grouped",
     "parse_numbers",
     "parse_words",
+    "require_engines",
     "whole_numbers",
     "words",
 ]
@@ -232,33 +231,21 @@ def _parts(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def engine_of(name: Backend | None, device: DeviceName) -> Backend | None:
-    """Return the engine of that name, or None for none; see ``engines_of`` for what is raised."""
-    return None if name is None else engines_of(name, device)[0]
+    """Return the engine given, or None for none; see ``require_engines`` for what is raised."""
+    if name is not None:
+        require_engines([name], device)
+    return name
 
 
-def engines_of(names: str, device: "DeviceName") -> "list[Backend]":
-    """Return the engines a list with commas names, once it is sure that they can run here.
-
-    An empty text names none.
+def require_engines(engines: Sequence[Backend], device: DeviceName) -> None:
+    """Raise unless engines can run here.
 
     Raises:
-        InputError: an unknown engine.
         MissingDependencyError: packages are missing.
         BackendError: no GPU, or an engine that does not run on the device.
     """
-    from emonet_deploy.runtime.backends.registry import (
-        BACKENDS,
-        require_backend,
-        require_device,
-    )
+    from emonet_deploy.runtime.backends.registry import require_backend, require_device
 
-    engines = []
-    for name in names.split(",") if names else []:
-        known = [backend for backend in BACKENDS if backend == name.strip()]
-        if not known:
-            raise InputError(f"unknown engine {name!r}; choose {', '.join(BACKENDS)}")
-        engines += known
     for engine in engines:
         require_device(engine, device)
         require_backend(engine, "run")
-    return engines

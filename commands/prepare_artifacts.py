@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,13 +175,6 @@ def load_calibration(
     return Calibration(images, "procedural" if folder is None else folder.name, budget, calibrator)
 
 
-def parse_precision(name: str) -> Precision:
-    """Return the precision called ``name``; ``InputError`` when there is none."""
-    if name not in get_args(Precision):
-        raise InputError(f"unknown precision {name!r}; choose {' or '.join(get_args(Precision))}")
-    return cast("Precision", name)
-
-
 def runnable(artifacts: Iterable[str], engines: Sequence[Backend]) -> list[tuple[str, Backend]]:
     """Return each artifact with each of the engines that run it; named none, with its own.
 
@@ -205,7 +198,7 @@ def runnable(artifacts: Iterable[str], engines: Sequence[Backend]) -> list[tuple
 
 def obtain(
     engines: Iterable[Backend],
-    precisions: Iterable[str],
+    precisions: Sequence[Precision],
     nclass: int,
     source: Checkpoint,
     out: Path,
@@ -217,15 +210,14 @@ def obtain(
     Those that are missing are made.
 
     Raises:
-        InputError: an unknown precision.
+        InputError: a served model was asked for.
         ExportError: one could not be made.
     """
-    wanted = [parse_precision(precision) for precision in precisions]
 
     def models(made_for: Sequence[Target]) -> list[Path]:
         return [
             _obtain_model(nclass, precision, target, source, out, say)
-            for precision in wanted
+            for precision in precisions
             for target in made_for
         ]
 

@@ -7,7 +7,7 @@ import typer
 
 from emonet_deploy.commands.bench.options import Candidates, Measurement, Reports
 from emonet_deploy.commands.console import print_table, say, write_json
-from emonet_deploy.commands.options import engines_of
+from emonet_deploy.commands.options import require_engines
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.runtime.choices import Backend
 
@@ -38,7 +38,8 @@ def bench(
 
     nclass, checkpoint, out = candidates.nclass, candidates.checkpoint, candidates.out
     default: Sequence[Backend] = () if artifacts else ("torch", "onnx")
-    engines = engines_of(",".join(candidates.engine or default), measurement.device)
+    engines = candidates.engine or default
+    require_engines(engines, measurement.device)
     given = runnable(artifacts, engines) if artifacts else []
     if artifacts and checkpoint is None:
         source = choose_reference(artifacts, nclass, say)
