@@ -1,11 +1,14 @@
 """``emonet bench``: speed and agreement in one table."""
 
+import os
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.bench.options import Candidates, Measurement, Reports
+from emonet_deploy.commands.bench.options import Candidates, Measurement, Reports, Serving
 from emonet_deploy.commands.console import print_table, say, write_json
 from emonet_deploy.commands.options import require_engines
 from emonet_deploy.emonet_ref.optional_packages import needs
@@ -17,6 +20,7 @@ __all__ = ["bench"]
 def bench(
     candidates: Candidates,
     measurement: Measurement,
+    serving: Serving,
     reports: Reports,
     artifacts: Annotated[
         list[str] | None,
@@ -41,14 +45,22 @@ def bench(
     engines = candidates.engine or default
     require_engines(engines, measurement.device)
     given = runnable(artifacts, engines) if artifacts else []
+    if serving.serve is not None and given:
+        _bench_served(given[0], measurement, serving, reports)
+        return
     if artifacts and checkpoint is None:
         source = choose_reference(artifacts, nclass, say)
     else:
         source = resolve_checkpoint(checkpoint or "original", nclass, say)
+    chosen = given or obtain(
+        engines, candidates.precision, nclass, source, out, say, candidates.target
+    )
+    if serving.serve is not None:
+        _bench_served(chosen[-1], measurement, serving, reports)
+        return
     plan = BenchPlan(
         source=source,
-        artifacts=given
-        or obtain(engines, candidates.precision, nclass, source, out, say, candidates.target),
+        artifacts=chosen,
         peers=candidates.peers,
         batches=measurement.batch,
         threads=measurement.threads or (None,),
@@ -67,3 +79,25 @@ def bench(
     environment = describe_environment()
     write_json(reports.json, {"environment": environment, "rows": [row.to_dict() for row in rows]})
     write_files(rows, environment, reports.markdown, reports.plot)
+
+
+def _bench_served(
+    artifact: tuple[str | Path, Backend],
+    measurement: Measurement,
+    serving: Serving,
+    reports: Reports,
+) -> None:
+    from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.commands.bench.served import bench_served, served_table
+    from emonet_deploy.runtime.backends.registry import load_session
+
+    path, backend = artifact
+    threads = measurement.threads[0] if measurement.threads else None
+    with load_session(path, backend, measurement.device, threads) as session:
+        rows = bench_served(
+            str(serving.serve), session, serving.connections, measurement.seconds,
+            os.environ.get("EMONET_TOKEN"), say,
+        )  # fmt: skip
+    print_table(served_table(rows))
+    environment = describe_environment()
+    write_json(reports.json, {"environment": environment, "rows": [asdict(row) for row in rows]})

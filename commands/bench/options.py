@@ -18,7 +18,7 @@ from emonet_deploy.commands.options import (
 )
 from emonet_deploy.runtime.choices import Backend, Precision, Target
 
-__all__ = ["Candidates", "Measurement", "Reports"]
+__all__ = ["Candidates", "Measurement", "Reports", "Serving"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,23 @@ class Measurement:
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph", help="Run engines as CUDA graphs.")
     ] = False
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server instead of artifacts."""
+
+    panel: ClassVar[str] = "A server"
+
+    serve: Annotated[
+        str | None,
+        typer.Option(
+            help="Put load on a route of `emonet serve`, in turns with the artifact alone."
+        ),
+    ] = None
+    connections: Annotated[Sequence[int], whole_numbers(help="With --serve: requests at once.")] = (
+        16,
+    )
 
 
 @dataclass(frozen=True)
