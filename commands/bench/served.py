@@ -12,12 +12,12 @@ from emonet_deploy.benchmarks.speed.serving_load import (
     post_load,
     serve_row,
 )
-from emonet_deploy.commands.artifacts import parity_crops
+from emonet_deploy.commands.prepare_artifacts import parity_crops
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.backends.base import Session
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.image import decode_image
-from emonet_deploy.runtime.output.table import Table
+from emonet_deploy.runtime.output.text_table import Table
 from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
 from emonet_deploy.runtime.pipeline.predictor import Predictor
 
