@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Lock
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -61,23 +62,25 @@ class Load:
 
 
 def post_load(
-    url: str, bodies: Sequence[bytes], connections: int, seconds: float, token: str | None = None
+    url: str,
+    bodies: Sequence[bytes],
+    connections: int,
+    seconds: float,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Load:
     """Post bodies in turns from several connections, each with its next request when answered.
 
     Args:
-        url: of the route, such as ``http://127.0.0.1:8000/v1/crop``.
+        url: of the route, such as ``http://127.0.0.1:8000/v1/crop`` or
+            ``http://127.0.0.1:8000/v2/models/emonet/infer``.
         bodies: what is sent, at least one.
         connections: requests at once.
         seconds: for how long requests are begun.
-        token: a bearer token, where a proxy asks for one.
+        headers: that go with each.
     """
     parts, lock = urlsplit(url), Lock()
     latencies: list[float] = []
     errors: Counter[int] = Counter()
-    headers = {"Content-Type": "application/octet-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
     batches, cpu, begin = _batches(parts), _server_cpu(parts), time.perf_counter()
 
     def client(number: int) -> None:
@@ -86,7 +89,7 @@ def post_load(
             number += 1
             start = time.perf_counter()
             try:
-                connection.request("POST", parts.path, bodies[number % len(bodies)], headers)
+                connection.request("POST", parts.path, bodies[number % len(bodies)], dict(headers))
                 answer = connection.getresponse()
                 answer.read()
                 status = answer.status
@@ -220,15 +223,24 @@ def _connect(parts: SplitResult) -> http.client.HTTPConnection:
 
 
 def _batches(parts: SplitResult) -> tuple[float, float] | None:
-    """Return how many requests mosec's stage with the model was given, and in how many batches."""
+    """Return how many requests the model was given so far, and in how many batches.
+
+    As mosec's metrics or Triton's statistics tell; None where there are neither.
+    """
+    served = parts.path.startswith("/v2/models/")
+    path = parts.path.removesuffix("/infer") + "/stats" if served else "/metrics"
     connection = _connect(parts)
     try:
-        connection.request("GET", "/metrics")
+        connection.request("GET", path)
         text = connection.getresponse().read().decode(errors="replace")
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
+    if served:
+        counts = [re.search(rf'"{kind}_count":(\d+)', text) for kind in ("inference", "execution")]
+        numbers = [float(count[1]) for count in counts if count]
+        return (numbers[0], numbers[1]) if len(numbers) == 2 else None
     sums = [
         sum(
             map(

@@ -14,7 +14,9 @@ from emonet_deploy.benchmarks.speed.serving_load import (
 )
 from emonet_deploy.commands.prepare_artifacts import parity_crops
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.backends.remote import encode_request
 from emonet_deploy.runtime.backends.session import Session
+from emonet_deploy.runtime.detection.fixed import WholePicture
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.image import decode_image
 from emonet_deploy.runtime.output.text_table import Table
@@ -39,7 +41,8 @@ def bench_served(
 
     Args:
         url: of a route of ``emonet serve``: ``.../v1/crop`` is compared with the session alone,
-            ``.../v1/faces`` with the pipeline that finds faces as well.
+            ``.../v1/faces`` with the pipeline that finds faces as well; or of a model on a server
+            of the inference protocol, ``.../v2/models/emonet``.
         session: the model that is served, here.
         connections: requests at once, a row for each.
         seconds: of load, and of the model alone, in each of the rounds.
@@ -50,27 +53,38 @@ def bench_served(
         InputError: the address is of no such route.
     """
     route = urlsplit(url).path.rstrip("/")
-    if route not in {"/v1/crop", "/v1/faces"}:
+    served = route.startswith("/v2/models/")
+    if not served and route not in {"/v1/crop", "/v1/faces"}:
         raise InputError(
-            f"{url} is no route of `emonet serve`",
-            hint="name http://HOST:8000/v1/crop or /v1/faces",
+            f"{url} is no route of `emonet serve` and no served model",
+            hint="name http://HOST:8000/v1/crop, /v1/faces or /v2/models/NAME",
         )
     # Not 256 pixels, which would be taken for a ready crop.
-    side = 256 if route == "/v1/crop" else 320
+    side = 320 if route == "/v1/faces" else 256
     faces = [cv2.resize(crop, (side, side)) for crop in parity_crops(_PICTURES)]
     bodies = [cv2.imencode(".jpg", face[..., ::-1])[1].tobytes() for face in faces]
     predictor = Predictor(session, _BATCH)
     pictures = [decode_image(body, "a drawn face") for body in bodies]
 
     def alone() -> int:
-        if route == "/v1/crop":
-            return len(predictor.predict_crops(pictures[:_BATCH]))
-        return sum(1 for _ in EmotionPipeline(predictor, load_detector()).run(pictures))
+        if route == "/v1/faces":
+            return sum(1 for _ in EmotionPipeline(predictor, detector).run(pictures))
+        return len(predictor.predict_crops(pictures[:_BATCH]))
 
+    detector = load_detector() if route == "/v1/faces" else WholePicture()
+    headers = {"Content-Type": "application/octet-stream"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    where = url
+    if served:
+        where = url.rstrip("/") + "/infer"
+        encoded = [encode_request(session.info.inputs[0].name, face[None]) for face in faces]
+        bodies = [body for _, body in encoded]
+        headers["Inference-Header-Content-Length"] = str(encoded[0][0])
     rows = []
     for number in connections:
         say(f"{number} connections")
-        load = partial(post_load, url, bodies, number, seconds, token)
+        load = partial(post_load, where, bodies, number, seconds, headers)
         rows.append(serve_row(url, number, measure_beside(load, alone, seconds)))
     return rows
 

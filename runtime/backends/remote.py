@@ -26,7 +26,7 @@ from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import METADATA_KEY, parse_info
 from emonet_deploy.runtime.requirements import TRITON_CLIENT, import_required
 
-__all__ = ["SCHEMES", "RemoteSession", "open_session"]
+__all__ = ["SCHEMES", "RemoteSession", "encode_request", "open_session"]
 
 SCHEMES: Final = ("http", "https", "grpc")
 
@@ -150,6 +150,24 @@ def _persistently(ask: Callable[[], T]) -> T:
     return ask()
 
 
+def encode_request(name: str, images: Array) -> tuple[int, bytes]:
+    """Return the body that asks for all outputs as bytes, and where its JSON ends.
+
+    Args:
+        name: of the input.
+        images: what goes into it.
+    """
+    tensor = {
+        "name": name,
+        "datatype": _NAMES[images.dtype.name],
+        "shape": images.shape,
+        "parameters": {"binary_data_size": images.nbytes},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    # In one piece: some front ends wait for what comes in two.
+    return len(head), head + images.tobytes()
+
+
 class _Http:
     """The protocol over HTTP, with as many connections as are used at once."""
 
@@ -163,15 +181,8 @@ class _Http:
             return dict(json.loads(body))
 
     def infer(self, name: str, images: Array) -> dict[str, Array]:
-        tensor = {
-            "name": name,
-            "datatype": _NAMES[images.dtype.name],
-            "shape": images.shape,
-            "parameters": {"binary_data_size": images.nbytes},
-        }
-        head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
-        # In one piece: some front ends wait for what comes in two.
-        start, body = self._ask("POST", "/infer", head + images.tobytes(), len(head))
+        length, request = encode_request(name, images)
+        start, body = self._ask("POST", "/infer", request, length)
         outputs = {}
         with self._well_formed():
             for output in json.loads(body[:start])["outputs"]:

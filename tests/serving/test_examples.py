@@ -21,6 +21,7 @@ from skimage import data
 pytest.importorskip("mosec")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PROBE = EXAMPLES.parent / "docs" / "deploy" / "probe.py"
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,15 @@ def test_curl_gets_the_same_answer(server, two):
     done = run("sh", EXAMPLES / "faces.sh", server.url, EXAMPLES / "faces.sh")
     assert done.returncode != 0
     assert "is not a JPEG" in done.stdout
+
+
+@pytest.mark.parametrize("route", ["/v1/crop", "/v1/faces"])
+def test_the_probe_tells_whether_it_infers(server, route):
+    assert run(sys.executable, PROBE, server.url + route).returncode == 0
+    for wrong in (server.url + "/v1/nothing", "http://127.0.0.1:9/v1/crop"):
+        done = run(sys.executable, PROBE, wrong)
+        assert done.returncode == 1
+        assert wrong in done.stderr
 
 
 def test_identities_over_the_frames_of_a_clip(server, tmp_path):

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ from emonet_deploy.serving.answers import answer, find
 from emonet_deploy.serving.repository import RepositoryOptions, write_repository
 
 pytestmark = pytest.mark.triton
+
+PROBE = Path(__file__).parents[2] / "docs" / "deploy" / "probe.py"
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +236,25 @@ def test_a_server_that_has_ended_is_one_line(tmp_path, crops):
         session = load_session(server.url("emonet"))
     with session, pytest.raises(BackendError, match="is the server running there"):
         session.run(crops[:1])
+
+
+@pytest.mark.parametrize("name", ["emonet", "emonet_faces"])
+def test_the_probe_tells_whether_it_infers(server, name):
+    done = subprocess.run([sys.executable, PROBE, server.url(name)], check=False)
+    assert done.returncode == 0
+
+
+def test_the_probe_sees_a_dead_process_where_readiness_does_not(tmp_path):
+    tiny = write_tiny(tmp_path / "tiny.onnx", interface="image")
+    write_repository(tiny, tmp_path / "models", RepositoryOptions(device="cpu"))
+    with tritonserver(tmp_path, tmp_path / "models") as server:
+        (pid,) = server.stand_in_pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not server.stand_in_pids())
+        with urllib.request.urlopen(server.url("emonet") + "/ready") as ready:
+            assert ready.status == 200
+        done = subprocess.run([sys.executable, PROBE, server.url("emonet")], check=False)
+        assert done.returncode == 1
 
 
 def test_doctor_tells_its_version(tmp_path, monkeypatch):

@@ -78,4 +78,4 @@ def test_another_address_is_refused(server, model):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "/v1/crop or /v1/faces" in done.stderr
+    assert "/v1/crop, /v1/faces or /v2/models/NAME" in done.stderr
