@@ -23,7 +23,16 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
-__all__ = ["Beside", "Load", "Run", "ServedRow", "measure_beside", "post_load", "serve_row"]
+__all__ = [
+    "Beside",
+    "Load",
+    "Run",
+    "ServedRow",
+    "measure_beside",
+    "post_load",
+    "serve_row",
+    "server_memory",
+]
 
 ROUNDS: Final = 3
 
@@ -41,6 +50,7 @@ class Load:
         errors: how many answers had another status; 0 is no answer at all.
         cpu: seconds of CPU time the server took, None when it is not here.
         batch: mean number of images its model ran at once, None when it does not say.
+        memory: of the server in the end, in MB, None when it is not here.
     """
 
     seconds: float
@@ -48,6 +58,7 @@ class Load:
     errors: Mapping[int, int] = field(default_factory=dict)
     cpu: float | None = None
     batch: float | None = None
+    memory: float | None = None
 
     @property
     def throughput(self) -> float:
@@ -114,7 +125,26 @@ def post_load(
         dict(errors),
         None if cpu is None or after is None else after - cpu,
         _mean_batch(batches, _batches(parts)),
+        server_memory(url),
     )
+
+
+def server_memory(url: str) -> float | None:
+    """Return the memory of all processes of a server, in MB; None if it is not on this machine.
+
+    What several processes share is counted once (Linux's proportional set size).
+    """
+    pids = _server_pids(urlsplit(url))
+    if not pids:
+        return None
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            said = re.search(
+                r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M
+            )
+            total += int(said[1]) if said else 0
+    return total / 1024
 
 
 @dataclass(frozen=True)
@@ -182,6 +212,7 @@ class ServedRow:
     p99_ms: float | None
     batch: float | None
     server_cpu_ms: float | None
+    server_mb: float | None
     alone_throughput: float
     alone_cpu_ms: float
     throughput_ratio: float
@@ -209,6 +240,7 @@ def serve_row(url: str, connections: int, beside: Beside) -> ServedRow:
         percentile(99),
         median(batches) if batches else None,
         median(costs) if costs else None,
+        max((load.memory for load in loads if load.memory is not None), default=None),
         median(beside.alone),
         median(beside.alone_cpu),
         beside.throughput_ratio,
@@ -263,11 +295,18 @@ def _mean_batch(
 
 def _server_cpu(parts: SplitResult) -> float | None:
     """Return the CPU time so far, in seconds, of the server that listens here; None elsewhere."""
+    processes = _processes()
+    used = [processes[pid][2] for pid in _server_pids(parts) if pid in processes]
+    return sum(used) if used else None
+
+
+def _server_pids(parts: SplitResult) -> set[int]:
+    """Return the processes of the server that listens here; none elsewhere."""
     if parts.hostname not in {"127.0.0.1", "localhost"} or not Path("/proc/net/tcp").exists():
-        return None
+        return set()
     listener = _listener(parts.port or 80)
     if listener is None:
-        return None
+        return set()
     processes = _processes()
     name, parent = processes[listener][:2]
     root = parent if name == "mosec" else listener  # mosec's front end is a child of the server
@@ -275,7 +314,7 @@ def _server_cpu(parts: SplitResult) -> float | None:
     while found:
         found = {pid for pid, (_, parent, _) in processes.items() if parent in tree} - tree
         tree |= found
-    return sum(processes[pid][2] for pid in tree if pid in processes)
+    return tree
 
 
 def _listener(port: int) -> int | None:

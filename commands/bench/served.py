@@ -97,7 +97,7 @@ def served_table(rows: Sequence[ServedRow]) -> Table:
 
     columns = (
         "connections", "requests", "errors", "requests/s", "p50 ms", "p90 ms", "p99 ms", "batch",
-        "server CPU ms", "alone/s", "alone CPU ms", "throughput ratio", "CPU ratio",
+        "server CPU ms", "server MB", "alone/s", "alone CPU ms", "throughput ratio", "CPU ratio",
     )  # fmt: skip
     return Table(
         columns,
@@ -105,6 +105,7 @@ def served_table(rows: Sequence[ServedRow]) -> Table:
             (
                 row.connections, row.requests, row.errors, text(row.throughput), text(row.p50_ms),
                 text(row.p90_ms), text(row.p99_ms), text(row.batch), text(row.server_cpu_ms, ".2f"),
+                text(row.server_mb, ".0f"),
                 text(row.alone_throughput), text(row.alone_cpu_ms, ".2f"),
                 text(row.throughput_ratio, ".2f"), text(row.cpu_ratio, ".2f"),
             )

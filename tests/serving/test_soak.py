@@ -4,10 +4,8 @@ EMONET_SOAK names another number of requests.
 """
 
 import os
-import re
 import threading
 from collections import Counter
-from pathlib import Path
 
 import cv2
 import pytest
@@ -15,20 +13,12 @@ from helpers.served import served
 from helpers.tiny_model import write_tiny
 from skimage import data
 
+from emonet_deploy.benchmarks.speed.serving_load import server_memory
+
 pytest.importorskip("mosec")
 
 REQUESTS = int(os.environ.get("EMONET_SOAK", "20000"))
 CLIENTS = 16
-
-
-def memory(pid):
-    """Return the memory of a process and its children, in MB, shared pages counted once."""
-    total, waiting = 0, [pid]
-    while waiting:
-        process = Path(f"/proc/{waiting.pop()}")
-        total += int(re.search(r"^Pss:\s+(\d+)", (process / "smaps_rollup").read_text(), re.M)[1])
-        waiting += map(int, (process / "task" / process.name / "children").read_text().split())
-    return total / 1024
 
 
 @pytest.mark.slow
@@ -50,7 +40,7 @@ def test_many_requests_leave_memory_as_it_is_and_nothing_unasked_for(tmp_path):
             with lock:
                 number = next(numbers, None)
                 if number == REQUESTS // 4:
-                    sizes.append(memory(server.process.pid))
+                    sizes.append(server_memory(server.url))
             if number is None:
                 return
             route, body, should = expected(number)
@@ -67,7 +57,7 @@ def test_many_requests_leave_memory_as_it_is_and_nothing_unasked_for(tmp_path):
             thread.start()
         for thread in clients:
             thread.join()
-        sizes.append(memory(server.process.pid))
+        sizes.append(server_memory(server.url))
         assert server.process.poll() is None
     assert wrong == []
     assert statuses == {200: REQUESTS - REQUESTS // 100, 422: REQUESTS // 100}

@@ -37,12 +37,13 @@ def test_each_request_is_counted_once_as_an_answer_or_an_error(server):
     assert len(load.latencies) > 0
     assert 0 < load.cpu < 60
     assert 1 <= load.batch <= 4
+    assert 100 < load.memory < 10_000
 
 
 def test_no_server_is_no_answer():
     load = post_load(f"http://127.0.0.1:{free_port()}/v1/crop", [b"?"], 2, 0.1)
     assert set(load.errors) == {0}
-    assert (load.latencies, load.cpu, load.batch) == ((), None, None)
+    assert (load.latencies, load.cpu, load.batch, load.memory) == ((), None, None, None)
 
 
 def test_ratios_are_medians_of_the_rounds():
