@@ -9,6 +9,13 @@ import pytest
 import torch
 from helpers import golden
 
+
+def listen_to_signals():
+    """Undo in a child that its parent ignores Ctrl-C, as what a shell starts with & does."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 EMONET = [sys.executable, "-c", "from emonet_deploy.cli import main; main()"]
 
 
@@ -32,7 +39,9 @@ def test_a_signal_ends_a_command_with_130_and_nothing_half_written(checkpoint, t
     old = tmp_path / "emonet_8.fp32.onnx"
     old.write_bytes(b"older")
     command = [*EMONET, "export", "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=listen_to_signals
+    ) as process:
         # While the model is being written or compared, under its temporary name.
         wait_for(lambda: list(tmp_path.glob(".emonet*")), process)
         process.send_signal(number)
@@ -57,9 +66,13 @@ def test_a_process_that_shall_ignore_sigterm_ignores_it():
 
 
 def test_the_handler_that_was_there_comes_back():
-    from emonet_deploy.commands.signals import sigterm_as_interrupt
-
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), sigterm_as_interrupt():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+    # In a process of its own: what runs the tests may have a handler, which then stays.
+    code = (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+        "from emonet_deploy.commands.signals import sigterm_as_interrupt\n"
+        "try:\n"
+        "    with sigterm_as_interrupt(): signal.raise_signal(signal.SIGTERM)\n"
+        "except KeyboardInterrupt: print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n")
