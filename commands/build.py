@@ -44,7 +44,7 @@ def build(
     ] = None,
 ) -> None:
     """Compile an ONNX model into a TensorRT engine."""
-    from emonet_deploy.export.tensorrt.engine import build_engine
+    from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions
 

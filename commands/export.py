@@ -14,7 +14,7 @@ from emonet_deploy.commands.options import (
     NClass,
     PrecisionName,
 )
-from emonet_deploy.export.calibrators import Calibrator
+from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.runtime.choices import Interface, Target
 
 __all__ = ["export"]

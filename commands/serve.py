@@ -66,7 +66,7 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     from emonet_deploy.runtime.hardware.cpu import usable_processors
     from emonet_deploy.serving import server
-    from emonet_deploy.serving.settings import Settings
+    from emonet_deploy.serving.worker_settings import Settings
 
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:

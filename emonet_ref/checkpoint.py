@@ -15,13 +15,13 @@ from torch import Tensor
 
 from emonet_deploy.emonet_ref.checkpoint_file import read_checkpoint_file, unreadable
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.find_weights import LAST_WEIGHT, find_weights
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin_stamp import stamped_identity
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.download import Progress, download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.safe_paths import is_file, open_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file, open_file
+from emonet_deploy.emonet_ref.unwrap_state_dict import LAST_WEIGHT, find_weights
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["LICENCE", "fetch_checkpoint", "identify_checkpoint", "load_checkpoint"]

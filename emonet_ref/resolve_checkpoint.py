@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emonet_deploy.emonet_ref.checkpoint import fetch_checkpoint, identify_checkpoint
 from emonet_deploy.emonet_ref.standin import standin_path
-from emonet_deploy.emonet_ref.storage.safe_paths import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.errors import CheckpointError, InputError
 
 __all__ = ["Checkpoint", "find_checkpoint"]

@@ -31,7 +31,7 @@ from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin_stamp import stamped, stamped_identity
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write, require_writable
-from emonet_deploy.emonet_ref.storage.safe_paths import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_faces
 from emonet_deploy.errors import CheckpointError
 

@@ -23,7 +23,7 @@ from emonet_deploy.emonet_ref.constants import (
 )
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
-from emonet_deploy.emonet_ref.storage.safe_paths import (
+from emonet_deploy.emonet_ref.storage.path_queries import (
     is_file,
     read_text,
     why,

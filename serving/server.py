@@ -14,7 +14,11 @@ from math import ceil
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.errors import BackendError, one_line
 from emonet_deploy.runtime.metadata import ModelInfo
-from emonet_deploy.serving.settings import CROP_ROUTE, FACES_ROUTE, Settings
+from emonet_deploy.serving.worker_settings import (
+    CROP_ROUTE,
+    FACES_ROUTE,
+    Settings,
+)
 
 __all__ = ["ServerOptions", "serve", "try_settings"]
 
@@ -92,7 +96,11 @@ def serve(settings: Settings, options: ServerOptions, ready: Callable[[], None])
     sys.argv = [sys.argv[0], *_arguments(options)]
     with needs("serve", "serve models"):
         import mosec
-    from emonet_deploy.serving.stages import Find, Read, Take
+    from emonet_deploy.serving.mosec_workers import (
+        Find,
+        Read,
+        Take,
+    )
 
     def runtime(worker: type[mosec.Worker], number: int, batch: int = 1) -> mosec.Runtime:
         environment = [settings.environment()] * number

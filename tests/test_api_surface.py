@@ -17,8 +17,8 @@ from helpers.fake_tensorrt import make_tensorrt
 ROOT = Path(__file__).parent.parent
 RTX = TENSORRT[2:]
 CODE = {
-    "export/tensorrt/engine.py": TENSORRT,
-    "export/tensorrt/builder.py": TENSORRT,
+    "export/tensorrt/build_engine.py": TENSORRT,
+    "export/tensorrt/build_plan.py": TENSORRT,
     "runtime/backends/tensorrt/library.py": TENSORRT,
     "runtime/backends/tensorrt/session.py": TENSORRT,
     "runtime/backends/tensorrt/engine_runner.py": TENSORRT,

@@ -43,14 +43,13 @@ ROOMS = {
     "runtime.tracking": {"runtime.media", "runtime.detection"},
     "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
     "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
-    "export.calibrators": set(),
+    "export.choices": set(),
     "benchmarks.choices": set(),
     "export.graph": REF,
     "export.passes": REF | {"runtime", "export.graph"},
-    "export.quantization": RUNTIME | {"export.calibrators", "export.graph", "export.passes"},
+    "export.quantization": RUNTIME | {"export.choices", "export.graph", "export.passes"},
     "export.tensorrt": BASE | {"export.graph", "export.passes"},
-    "export": RUNTIME
-    | {"export.calibrators", "export.graph", "export.passes", "export.quantization"},
+    "export": RUNTIME | {"export.choices", "export.graph", "export.passes", "export.quantization"},
     "benchmarks.metrics": REF | {"runtime"},
     "benchmarks.datasets": RUNTIME
     | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.accuracy"},

@@ -23,7 +23,7 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.files import atomic_write, exclusive, require_writable
-from emonet_deploy.emonet_ref.storage.safe_paths import (
+from emonet_deploy.emonet_ref.storage.path_queries import (
     exists,
     read_bytes,
     read_text,

@@ -9,7 +9,7 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.safe_paths import exists, resolve
+from emonet_deploy.emonet_ref.storage.path_queries import exists, resolve
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["COLUMNS", "write_table"]

@@ -24,7 +24,7 @@ from emonet_deploy.benchmarks.datasets.base import CLASS_OF, Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Floats
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.files import atomic_folder, exclusive
-from emonet_deploy.emonet_ref.storage.safe_paths import (
+from emonet_deploy.emonet_ref.storage.path_queries import (
     exists,
     is_file,
     why,

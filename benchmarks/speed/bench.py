@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.parity.compare import Parity, compare
 from emonet_deploy.benchmarks.speed.count_operations import macs_of
 from emonet_deploy.benchmarks.speed.footprint import Footprint, measure_footprint
+from emonet_deploy.benchmarks.speed.gpu_time_split import device_times
 from emonet_deploy.benchmarks.speed.latency import Timing, time_in_turns
 from emonet_deploy.benchmarks.speed.peak_compute import PEAK_MACS, peak_call
-from emonet_deploy.benchmarks.speed.transfer_times import device_times
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session

@@ -20,7 +20,7 @@ from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.files import require_writable, sha256_file
-from emonet_deploy.emonet_ref.storage.safe_paths import is_dir
+from emonet_deploy.emonet_ref.storage.path_queries import is_dir
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend

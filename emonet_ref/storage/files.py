@@ -16,7 +16,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from emonet_deploy.emonet_ref.storage.safe_paths import (
+from emonet_deploy.emonet_ref.storage.path_queries import (
     exists,
     is_dir,
     is_file,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
-from emonet_deploy.export.calibrators import Calibrator
+from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image

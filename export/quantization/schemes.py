@@ -15,7 +15,7 @@ from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.maxpool_to_slices import pool_to_max
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution, concat_channels_last
 from emonet_deploy.export.passes.winograd import apply_winograd
-from emonet_deploy.export.quantization.equalize_activations import (
+from emonet_deploy.export.quantization.equalize_channel_ranges import (
     equalize_channel_ranges,
     observe_channel_ranges,
     tensors_to_equalize,

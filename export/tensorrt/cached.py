@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emonet_deploy.errors import ArtifactError
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
 from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt

@@ -12,11 +12,11 @@ import numpy as np
 import onnxruntime as ort
 
 from emonet_deploy.emonet_ref.storage.path_encoding import utf8_path
-from emonet_deploy.emonet_ref.storage.safe_paths import resolve
+from emonet_deploy.emonet_ref.storage.path_queries import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.array_type import Array
-from emonet_deploy.runtime.backends.cpu_threads import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
+from emonet_deploy.runtime.backends.thread_parallel import DataParallelSession
 from emonet_deploy.runtime.choices import (
     Backend,
     Device,

@@ -13,9 +13,9 @@ import numpy as np
 from emonet_deploy.emonet_ref.storage.path_encoding import utf8_path
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.array_type import Array
-from emonet_deploy.runtime.backends.cpu_threads import DataParallelSession
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products
 from emonet_deploy.runtime.backends.registry import require_device
+from emonet_deploy.runtime.backends.thread_parallel import DataParallelSession
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.requirements import OPENVINO, import_required

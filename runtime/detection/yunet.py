@@ -15,7 +15,7 @@ from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.download import download
 from emonet_deploy.emonet_ref.storage.files import sha256_file
 from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
-from emonet_deploy.emonet_ref.storage.safe_paths import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.face_orientation import quarter_turns

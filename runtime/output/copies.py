@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.safe_paths import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.camera import camera_name
 from emonet_deploy.runtime.media.inputs import Source, is_media_suffix

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from emonet_deploy import cli
 from emonet_deploy.benchmarks.choices import Peer, Split
 from emonet_deploy.commands.exit_codes import ExitCode
-from emonet_deploy.export.calibrators import Calibrator
+from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.runtime.choices import (
     Backend,
     Crop,

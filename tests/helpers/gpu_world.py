@@ -5,7 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.tensorrt import cuda
 from emonet_deploy.runtime.backends.tensorrt.rtx_session import RtxSession
@@ -50,7 +50,7 @@ class World:
 
     def card(self, card):
         for module in (
-            "export.tensorrt.engine",
+            "export.tensorrt.build_engine",
             "runtime.requirements",
             "runtime.backends.tensorrt.session",
         ):

@@ -16,7 +16,7 @@ from emonet_deploy.export.quantization.calibrate import (
 )
 from emonet_deploy.export.quantization.cross_layer_equalization import equalize
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
-from emonet_deploy.export.quantization.equalize_activations import observe_channel_ranges
+from emonet_deploy.export.quantization.equalize_channel_ranges import observe_channel_ranges
 
 
 def test_trained_weights_are_not_calibrated_on_drawings():

@@ -10,7 +10,7 @@ from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.maxpool_to_slices import pool_to_max
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.metadata import read_info, tensors_of
 

@@ -39,7 +39,7 @@ trt = sys.modules["tensorrt"] = make_tensorrt(Host(), "tensorrt-11.4")
 from gpu_world import assert_same, images
 from tiny_model import write_tiny
 from emonet_deploy.export.tensorrt.options import BuildOptions
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.runtime.hardware.gpu import CudaDevice, cuda_device
 from emonet_deploy.runtime.backends.registry import load_session
 

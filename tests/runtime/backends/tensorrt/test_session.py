@@ -16,7 +16,7 @@ from emonet_deploy.errors import (
     InputError,
     MissingDependencyError,
 )
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.tensorrt import cuda

@@ -2,7 +2,7 @@ import pytest
 from helpers.fake_session import FakeSession
 from helpers.gpu_world import World, images
 
-from emonet_deploy.benchmarks.speed.transfer_times import device_times
+from emonet_deploy.benchmarks.speed.gpu_time_split import device_times
 from emonet_deploy.runtime.backends.tensorrt import cuda
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 

@@ -24,7 +24,7 @@ from emonet_deploy.errors import (
     MissingDependencyError,
 )
 from emonet_deploy.export.passes.gemm_to_conv import gemm_to_conv
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.inspector import convolutions, layers_from_json, report, summary
 from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
 from emonet_deploy.runtime.backends.tensorrt.library import complaints, logger_of
@@ -102,7 +102,7 @@ CTRL_C = """
 import signal, sys
 # A shell that starts a job in the background has it ignore Ctrl-C, and so what the job starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 def progress(*step):
     print(*step, flush=True)
     sys.stdin.readline()  # until the other side has sent its signal
@@ -141,7 +141,7 @@ def test_a_cancelled_build_stops_early(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     model = write_tiny(tmp_path / "m.onnx")
-    monkeypatch.setattr("emonet_deploy.export.tensorrt.builder.wait", interrupted)
+    monkeypatch.setattr("emonet_deploy.export.tensorrt.build_plan.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(model, progress=progress)
     assert "Timing tactics" not in phases

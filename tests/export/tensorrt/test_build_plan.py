@@ -10,7 +10,7 @@ from helpers.gpu_world import World
 from helpers.tiny_model import write_tiny
 
 from emonet_deploy.errors import ExportError
-from emonet_deploy.export.tensorrt.engine import build_engine
+from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.tensorrt import cuda
 from emonet_deploy.runtime.metadata import read_info

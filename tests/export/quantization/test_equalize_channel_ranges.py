@@ -9,7 +9,7 @@ from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
-from emonet_deploy.export.quantization.equalize_activations import (
+from emonet_deploy.export.quantization.equalize_channel_ranges import (
     equalize_channel_ranges,
     observe_channel_ranges,
     tensors_to_equalize,
