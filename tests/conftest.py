@@ -1,7 +1,12 @@
+import os
 from pathlib import Path
 
 import filelock
 import pytest
+
+# Two workers share the cores: threads of OpenMP that wait actively would take them from each
+# other. To be set before anything loads torch; commands that tests start inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @pytest.fixture(scope="session")
@@ -10,26 +15,22 @@ def data():
     return Path(__file__).parent / "data"
 
 
-@pytest.fixture(scope="session")
-def golden_onnx(tmp_path_factory):
-    """Make, once for all workers, the ONNX file of the golden weights: call it with nclass."""
+@pytest.fixture(scope="session", autouse=True)
+def shared_folder(tmp_path_factory):
+    """Tell the helpers which folder all workers of this run share."""
     base = tmp_path_factory.getbasetemp()
     # With pytest-xdist each worker has a folder of its own below the one they share.
     shared = base.parent if base.name.startswith("popen-") else base
+    os.environ["EMONET_TESTS_SHARED"] = str(shared)
 
-    def make(nclass: int) -> Path:
-        # Imported here: most tests need no torch.
-        from helpers import golden
 
-        from emonet_deploy.export.onnx import export_onnx
+@pytest.fixture(scope="session")
+def golden_onnx():
+    """Make, once for all workers, the ONNX file of the golden weights: call it with nclass."""
+    # Imported here: most tests need no torch.
+    from helpers.onnx_models import golden_file
 
-        path = shared / f"golden_{nclass}.onnx"
-        with filelock.FileLock(f"{path}.lock"):
-            if not path.exists():
-                export_onnx(golden.model(nclass), path, f"sha256:{'0' * 64}")
-        return path
-
-    return make
+    return golden_file
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class BenchPlan:
     Attributes:
         source: the reference's checkpoint.
         artifacts: each with what runs it; the checkpoint itself gives a row of the reference.
-        peers: other runtimes, of ``benchmarks.peers.PEERS``.
+        peers: other runtimes, of ``benchmarks.speed.other_runtimes.PEERS``.
         batches: batch sizes.
         threads: numbers of CPU threads; None is each library's own choice.
         device: for the artifacts.

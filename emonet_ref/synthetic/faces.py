@@ -1,7 +1,8 @@
 """Procedural faces: pictures whose landmarks are known exactly, free for anyone to use.
 
-The emotion shows in the geometry (``face_geometry``); everything else (skin, hair, pose, light,
-background, noise) is drawn at random, from a NumPy generator, so that a seed names a picture.
+The emotion shows in the geometry (``synthetic.geometry``); everything else (skin, hair, pose,
+light, background, noise) is drawn at random, from a NumPy generator, so that a seed names a
+picture.
 
 The toolkit uses three sets: faces that measure the stand-in's statistics (``STANDIN_SEED``), faces
 that calibrate INT8 (``CALIBRATION_SEED``) and faces that judge an artifact (``PARITY_SEED``).

@@ -1,7 +1,8 @@
 """Embedded processing (``--io image``): pixels in, results out, everything else in the graph.
 
-The same methods as ``runtime.postprocess`` has in NumPy, in operators that TensorRT has, always in
-float32. A face then costs 0.2 MB in and under 1 kB out instead of 0.8 MB in and 1.1 MB out.
+The same methods as ``runtime.pipeline.postprocess`` has in NumPy, in operators that TensorRT has,
+always in float32. A face then costs 0.2 MB in and under 1 kB out instead of 0.8 MB in and 1.1 MB
+out.
 """
 
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ def require_exact_products(info: ModelInfo, path: Path) -> None:
 
     Raises:
         ArtifactError: products of two neighbouring channels may overflow 16 bits, in which
-            this processor adds them; see ``export.rounding``.
+            this processor adds them; see ``export.quantization.gptq``.
     """
     if info.precision != "int8" or (info.calibration or {}).get(EXACT_SUMS, False):
         return

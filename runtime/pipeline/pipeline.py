@@ -106,7 +106,7 @@ class EmotionPipeline:
 
         Args:
             frames: of one clip or of several one after the other, or still pictures. A bare array
-                is a still picture, as ``runtime.preprocess.as_rgb_uint8`` takes it.
+                is a still picture, as ``runtime.media.image.as_rgb_uint8`` takes it.
 
         Raises:
             EmonetError: whatever reading the frames, detecting or predicting raises.

@@ -1,6 +1,6 @@
 """From pictures to what the network sees.
 
-A crop is 256 x 256 pixels, and results depend on how it is made (``types.Crop``):
+A crop is 256 x 256 pixels, and results depend on how it is made (``runtime.choices.Crop``):
 
 ``paper``
     a square around the landmarks, as the published accuracy was measured: a square landmark box

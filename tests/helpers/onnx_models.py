@@ -1,22 +1,39 @@
 """ONNX models for tests of export: made once, run on ONNX Runtime."""
 
 import functools
+import os
 from collections import Counter
+from pathlib import Path
 
+import filelock
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto
 
-from emonet_deploy.export.onnx import to_model
+from emonet_deploy.export.onnx import export_onnx
 from emonet_deploy.export.quantization.qparams import QuantizedConv
 from helpers import golden
+
+# The folder that all workers of one run share; ``conftest.py`` sets it. Exporting takes 12 s.
+SHARED_FOLDER = "EMONET_TESTS_SHARED"
+
+
+def golden_file(nclass=8):
+    """Path of the network with the golden weights as ONNX; made once for all workers."""
+    path = Path(os.environ[SHARED_FOLDER]) / f"golden_{nclass}.onnx"
+    with filelock.FileLock(f"{path}.lock"):
+        if not path.exists():
+            export_onnx(golden.model(nclass), path, f"sha256:{'0' * 64}")
+    return path
 
 
 @functools.cache
 def golden_model(nclass=8):
-    """The network with the golden weights, exported; not to be changed."""
-    return to_model(golden.model(nclass))
+    """The same in memory, without a record; not to be changed."""
+    model = onnx.load(golden_file(nclass))
+    del model.metadata_props[:]
+    return model
 
 
 def rewritten(model, *passes):
