@@ -14,6 +14,7 @@ from typing import Any, Final
 from emonet_deploy.emonet_ref.optional_packages import import_package, pip_install
 from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 from emonet_deploy.runtime.hardware.gpu import cuda_device
+from emonet_deploy.runtime.hardware.rtx_targets import RTX_CAPABILITIES
 
 __all__ = [
     "CUDA_BINDINGS",
@@ -23,6 +24,7 @@ __all__ = [
     "OPENCV",
     "OPENVINO",
     "PYCUDA",
+    "RTX_GPU",
     "TENSORRT",
     "TENSORRT_RTX",
     "TORCH",
@@ -63,9 +65,10 @@ class Found:
         """The version, or why it does not count as here."""
         if self.version:
             return f"{self.name} {self.version}"
-        return f"{self.name} " + (
-            f"cannot be loaded ({self.problem})" if self.problem else "is missing"
-        )
+        if not self.problem:
+            return f"{self.name} is missing"
+        verb = "does not fit" if self.is_device else "cannot be loaded"
+        return f"{self.name} {verb} ({self.problem})"
 
     def __str__(self) -> str:
         return self.state if self.version else f"{self.state}: {self.remedy}"
@@ -130,14 +133,29 @@ class Package:
 
 @dataclass(frozen=True)
 class NvidiaGpu:
-    """An NVIDIA GPU with its driver."""
+    """An NVIDIA GPU with its driver.
+
+    Attributes:
+        capabilities: the compute capabilities that will do; any if empty.
+        runner: what runs on those only.
+        instead: what to do with another GPU.
+    """
+
+    capabilities: tuple[str, ...] = ()
+    runner: str = ""
+    instead: str = ""
 
     def find(self) -> Found:
         """Ask the driver for the first GPU."""
         gpu = cuda_device()
-        found = f"{gpu.name}, compute capability {gpu.compute_capability}" if gpu else None
-        remedy = "use a machine with an NVIDIA GPU and its driver"
-        return Found("NVIDIA GPU", found, remedy, is_device=True)
+        if gpu is None:
+            remedy = "use a machine with an NVIDIA GPU and its driver"
+            return Found("NVIDIA GPU", None, remedy, is_device=True)
+        found = f"{gpu.name}, compute capability {gpu.compute_capability}"
+        if self.capabilities and gpu.compute_capability not in self.capabilities:
+            problem = f"{found}, is none that {self.runner} runs on"
+            return Found("NVIDIA GPU", None, self.instead, problem, is_device=True)
+        return Found("NVIDIA GPU", f"{found}, driver for CUDA {gpu.driver}", "", is_device=True)
 
 
 @dataclass(frozen=True)
@@ -186,6 +204,9 @@ CUDA_BINDINGS: Final = Package(
     "cuda.bindings", ("cuda-bindings",), "cuda-bindings>=13", optional=True
 )
 GPU: Final = NvidiaGpu()
+RTX_GPU: Final = NvidiaGpu(
+    RTX_CAPABILITIES, "TensorRT-RTX", "use --engine trt, which runs on every NVIDIA GPU from 7.5 on"
+)
 MOSEC: Final = Package("mosec", ("mosec",), "mosec>=0.9.8")
 TRITON_CLIENT: Final = Package(
     "tritonclient.grpc", ("tritonclient",), "tritonclient[grpc]", optional=True

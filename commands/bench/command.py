@@ -53,8 +53,9 @@ def bench(
     else:
         source = resolve_checkpoint(checkpoint or "original", nclass, say)
     chosen = given or obtain(
-        engines, candidates.precision, nclass, source, out, say, candidates.target
-    )
+        engines, candidates.precision, nclass, source, out, say, candidates.target,
+        "latency" if max(measurement.batch) == 1 else "throughput",
+    )  # fmt: skip
     if serving.serve is not None:
         _bench_served(chosen[-1], measurement, serving, reports)
         return

@@ -122,6 +122,9 @@ def build_engine(
                 "onnx": _relative(onnx_path, path),
                 "workspace_mib": options.workspace_mib,
                 "level": options.level,
+                "optimize": options.optimize,
+                "hardware_compatibility": options.hardware_compatibility,
+                "version_compatible": options.version_compatible,
             },
         ),
         tools={**info.tools, PACKAGES[kind].module: trt.__version__},
@@ -152,6 +155,8 @@ def _layers(trt: Library, kind: EngineKind, plan: bytes, dump: str) -> list[Laye
     if kind == "trt-rtx":
         return layers_from_dump(dump)
     runtime = trt.Runtime(logger_of(trt))
+    # It was built here: if it carries a runtime of its own, that is TensorRT's.
+    runtime.engine_host_code_allowed = True
     engine = checked(runtime.deserialize_cuda_engine(plan), "load its engine", trt, ExportError)
     inspector = checked(engine.create_engine_inspector(), "inspect its engine", trt, ExportError)
     information = inspector.get_engine_information(trt.LayerInformationFormat.JSON)

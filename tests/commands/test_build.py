@@ -64,7 +64,7 @@ def test_the_command_a_record_leads_to_builds_the_same_engine(tmp_path):
     path = tmp_path / "x.plan"
     assert emonet("build", model, "--engine", "trt-rtx", *options, "--out", path).exit_code == 0
     before = read_info(path)
-    program, *arguments = shlex.split(rebuild_command(path, before.engine, None))
+    program, *arguments = shlex.split(rebuild_command(path, before, None))
     assert program == "emonet"
     path.unlink()
     result = emonet(*arguments)

@@ -160,6 +160,9 @@ class EngineRunner:
             undo.callback(self._slots[-1].free)
         undo.callback(self._forget, "_runtime")
         self._runtime = checked(trt.Runtime(logger_of(trt)), "start its runtime", trt)
+        # An engine for several versions carries a runtime of its own, which is code.
+        if self._record.options.get("version_compatible"):
+            self._runtime.engine_host_code_allowed = True
         self._check_plan(plan)
         undo.callback(self._forget, "_engine")
         self._engine = checked(

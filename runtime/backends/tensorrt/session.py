@@ -65,9 +65,7 @@ class TensorRTSession(Session):
         record = check_engine(path, info, trt.__version__, card)
         gpu = open_gpu()
         self._lock = Lock()  # of closing
-        with _translated(
-            f"cannot run {path}", f"rebuild it: {rebuild_command(path, record, card)}"
-        ):
+        with _translated(f"cannot run {path}", f"rebuild it: {rebuild_command(path, info, card)}"):
             self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
         # Also when nobody closes the session, and at exit while CUDA still works.
         self._release = weakref.finalize(self, self._runner.release)

@@ -5,8 +5,7 @@ import sys
 import threading
 
 import pytest
-from helpers.api_surface import TENSORRT
-from helpers.gpu_world import World, assert_same, images
+from helpers.gpu_world import assert_same, images, load_error
 from helpers.tiny_model import write_tiny
 
 from emonet_deploy.errors import (
@@ -25,24 +24,6 @@ from emonet_deploy.runtime.hardware.gpu import CudaDevice
 from emonet_deploy.runtime.metadata import sidecar_path
 
 T4 = CudaDevice("NVIDIA T4", "7.5", "13.0")
-
-
-@pytest.fixture(params=TENSORRT)
-def world(request, tmp_path, monkeypatch):
-    yield World(request.param, tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
-
-
-@pytest.fixture
-def world_11(tmp_path, monkeypatch):
-    yield World("tensorrt-11.4", tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
-
-
-@pytest.fixture
-def world_rtx(tmp_path, monkeypatch):
-    yield World("tensorrt_rtx-1.7", tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
 
 
 @pytest.mark.parametrize("interface", ["tensor", "image"])
@@ -207,22 +188,14 @@ def test_device_times_cover_the_parts_of_a_run(world_11):
 # What is compared before TensorRT sees the engine
 
 
-def load_error(world, path, kind=ArtifactError):
-    world.gpu.start()
-    with pytest.raises(kind) as caught:
-        load_session(path)
-    assert "Runtime.deserialize_cuda_engine" not in world.gpu.log
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_another_gpu_is_refused_with_the_command_that_rebuilds(world_11):
     path = world_11.build(max_batch=6)
     world_11.card(T4)
     message = load_error(world_11, path)
     assert "built on NVIDIA L4 8.9, here is NVIDIA T4 7.5" in message
     command = f"emonet build {world_11.folder / 'm.onnx'} --engine trt --min-batch 1"
-    assert f"{command} --opt-batch 6 --max-batch 6 --out {path}" in message
+    sizes = "--opt-batch 6 --max-batch 6 --optimize throughput"
+    assert f"{command} {sizes} --out {path}" in message
 
 
 def test_another_version_is_refused(world):
