@@ -56,6 +56,7 @@ class World:
             "export.tensorrt.build_engine",
             "runtime.requirements",
             "runtime.backends.tensorrt.session",
+            "runtime.backends.tensorrt.rtx_engine_runner",
         ):
             self._patch.setattr(f"emonet_deploy.{module}.cuda_device", lambda: card)
 

@@ -335,6 +335,18 @@ def test_rtx_keeps_its_kernels_from_one_session_to_the_next(world_rtx):
     assert kept.read_bytes() == b"kernels kernels "
 
 
+def test_rtx_keeps_them_before_the_session_ends_and_for_each_gpu(world_rtx):
+    """A killed server need not compile again, and two cards in one machine keep their own."""
+    path = world_rtx.build()
+    folder = world_rtx.folder / "home" / "rtx-kernels"
+    with world_rtx.open(path) as session:
+        session.run(images(1))
+        assert [file.read_bytes() for file in folder.iterdir()] == [b"kernels "]
+    world_rtx.card(CudaDevice("NVIDIA A10", "8.6", "13.0"))
+    world_rtx.open(path).close()
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_rtx_starts_afresh_from_kernels_it_does_not_take(world_rtx):
     path = world_rtx.build()
     world_rtx.open(path).close()
