@@ -12,6 +12,7 @@ from emonet_deploy import __version__
 from emonet_deploy.runtime.backends.registry import BACKENDS
 from emonet_deploy.runtime.hardware.cpu import processor
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
+from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu
 from emonet_deploy.runtime.requirements import OneOf, Package
 
 __all__ = ["describe_environment"]
@@ -39,6 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "cores": _cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cuda_devices": cuda_device_count(),
+        "gpu": describe_gpu() if cuda_device_count() else None,
         "packages": {name: version for name in _packages() if (version := _version(name))},
     }
 

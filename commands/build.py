@@ -63,6 +63,7 @@ def build(
     from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions
+    from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES
 
     options = BuildOptions(
         max_batch, opt_batch, min_batch, tuple(sm), workspace, level, optimize,
@@ -71,7 +72,8 @@ def build(
     with phase_bar(f"building {model.name}") as progress:
         built = build_engine(model, out, engine, options, progress)
     layers = report(built.layers, built.convolutions)
-    write_json(report_file, layers | {"traffic": asdict(built.traffic)})
+    builder = f"{PACKAGES[engine].module} {built.info.tools[PACKAGES[engine].module]}"
+    write_json(report_file, layers | {"traffic": asdict(built.traffic), "builder": builder})
     show(layers["summary"])
     show(built.traffic)
     show(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")

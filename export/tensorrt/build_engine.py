@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -105,6 +105,7 @@ def build_engine(
     found = convolutions(layers, list(in_int8))
     _check_int8(kind, found, in_int8)
     low, best, high = options.batches
+    moved = traffic(layers, best)
     info = replace(
         info,
         parent_sha256=sha256(content).hexdigest(),
@@ -125,12 +126,13 @@ def build_engine(
                 "optimize": options.optimize,
                 "hardware_compatibility": options.hardware_compatibility,
                 "version_compatible": options.version_compatible,
+                "traffic": asdict(moved),
             },
         ),
         tools={**info.tools, PACKAGES[kind].module: trt.__version__},
     )
     _write(path, plan, info)
-    return Engine(path, info, tuple(layers), found, traffic(layers, best))
+    return Engine(path, info, tuple(layers), found, moved)
 
 
 def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str) -> Path:
