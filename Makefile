@@ -6,7 +6,7 @@ ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup demo test test-slow test-gpu test-triton test-soak-serve lint format clean
+.PHONY: help setup demo test test-slow test-gpu gpu-proof test-triton test-soak-serve lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ test-slow: $(INSTALLED) ## Run the tests that take minutes
 
 test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU, tensorrt and pycuda
 	$(BIN)/python -m pytest -q -m gpu -rs
+
+gpu-proof: $(INSTALLED) ## Prove on an NVIDIA GPU what holds there, and measure it; ten minutes
+	$(BIN)/emonet prove
 
 test-triton: $(INSTALLED) .venv-triton/installed ## Run the tests on the real tritonserver of nvidia-pytriton
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .

@@ -30,6 +30,7 @@ from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.prove.command import prove
 from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
 from emonet_deploy.commands.triton import triton
@@ -107,7 +108,7 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, serve, triton, doctor):
+for command in (export, build, parity, bench, predict, serve, triton, prove, doctor):
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

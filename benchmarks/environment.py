@@ -12,7 +12,8 @@ from emonet_deploy import __version__
 from emonet_deploy.runtime.backends.registry import BACKENDS
 from emonet_deploy.runtime.hardware.cpu import processor
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
-from emonet_deploy.runtime.requirements import Package
+from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu
+from emonet_deploy.runtime.requirements import OneOf, Package
 
 __all__ = ["describe_environment"]
 
@@ -39,6 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "cores": _cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cuda_devices": cuda_device_count(),
+        "gpu": describe_gpu() if cuda_device_count() else None,
         "packages": {name: version for name in _packages() if (version := _version(name))},
     }
 
@@ -50,7 +52,9 @@ def _cores() -> int | None:
 
 def _packages() -> list[str]:
     """Names under which packages that take part may be installed."""
-    needed = (need for spec in BACKENDS.values() for need in spec.run if isinstance(need, Package))
+    needs = [need for spec in BACKENDS.values() for need in spec.run]
+    needed = [need for need in needs if isinstance(need, Package)]
+    needed += [package for need in needs if isinstance(need, OneOf) for package in need.packages]
     return list(dict.fromkeys([*_PACKAGES, *(n for need in needed for n in need.distributions)]))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from emonet_deploy.commands.console import phase_bar, show, write_json
 from emonet_deploy.commands.options import whole_numbers
-from emonet_deploy.runtime.choices import EngineKind
+from emonet_deploy.runtime.choices import EngineKind, HardwareCompatibility, Optimize
 
 __all__ = ["build"]
 
@@ -20,9 +20,15 @@ def build(
         EngineKind,
         typer.Option("--engine", "--backend", help="trt: on its GPU; trt-rtx: anywhere."),
     ] = "trt",
-    max_batch: Annotated[int, typer.Option(help="Largest batch at once.", min=1)] = 16,
+    optimize: Annotated[
+        Optimize,
+        typer.Option(help="latency: batches of 1; throughput: up to 64, fastest at 32."),
+    ] = "throughput",
+    max_batch: Annotated[
+        int | None, typer.Option(help="Largest batch at once, instead of --optimize's.", min=1)
+    ] = None,
     opt_batch: Annotated[
-        int | None, typer.Option(help="Batch to be fastest at; by default 8 or the largest.", min=1)
+        int | None, typer.Option(help="Batch to be fastest at, likewise.", min=1)
     ] = None,
     min_batch: Annotated[int, typer.Option(help="Smallest batch.", min=1)] = 1,
     sm: Annotated[
@@ -36,6 +42,16 @@ def build(
         int | None,
         typer.Option(help="0 builds fastest, 5 looks longest for a fast engine.", min=0, max=5),
     ] = None,
+    hardware_compatibility: Annotated[
+        HardwareCompatibility,
+        typer.Option(
+            help="trt: run also on GPUs of the same compute capability, or of Ampere and later."
+        ),
+    ] = "none",
+    version_compatible: Annotated[
+        bool,
+        typer.Option("--version-compatible", help="trt: run on later versions of TensorRT, too."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The engine, or its folder; by default beside the model.")
     ] = None,
@@ -47,12 +63,17 @@ def build(
     from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions
+    from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES
 
-    options = BuildOptions(max_batch, opt_batch, min_batch, tuple(sm), workspace, level)
+    options = BuildOptions(
+        max_batch, opt_batch, min_batch, tuple(sm), workspace, level, optimize,
+        hardware_compatibility, version_compatible,
+    )  # fmt: skip
     with phase_bar(f"building {model.name}") as progress:
         built = build_engine(model, out, engine, options, progress)
     layers = report(built.layers, built.convolutions)
-    write_json(report_file, layers | {"traffic": asdict(built.traffic)})
+    builder = f"{PACKAGES[engine].module} {built.info.tools[PACKAGES[engine].module]}"
+    write_json(report_file, layers | {"traffic": asdict(built.traffic), "builder": builder})
     show(layers["summary"])
     show(built.traffic)
     show(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")

@@ -24,6 +24,7 @@ from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
 from emonet_deploy.runtime.choices import (
     Backend,
     Interface,
+    Optimize,
     Precision,
     Target,
 )
@@ -204,19 +205,31 @@ def obtain(
     out: Path,
     say: Say,
     targets: Sequence[Target] = ("gpu",),
+    optimize: Optimize = "throughput",
 ) -> list[tuple[Path, Backend]]:
     """Return the artifacts that engines and precisions name, each with what runs it.
 
-    Those that are missing are made.
+    Those that are missing are made. Engines have the ``image`` interface: on a GPU that is fast,
+    the processor would spend more time on a face than the network does.
+
+    Args:
+        engines: what shall run them.
+        precisions: of the models.
+        nclass: of the checkpoint.
+        source: the checkpoint.
+        out: folder of the artifacts.
+        say: told what is made.
+        targets: of ONNX models.
+        optimize: what engines are for.
 
     Raises:
         InputError: a served model was asked for.
         ExportError: one could not be made.
     """
 
-    def models(made_for: Sequence[Target]) -> list[Path]:
+    def models(made_for: Sequence[Target], interface: Interface = "tensor") -> list[Path]:
         return [
-            _obtain_model(nclass, precision, target, source, out, say)
+            _obtain_model(nclass, precision, target, interface, source, out, say)
             for precision in precisions
             for target in made_for
         ]
@@ -230,7 +243,10 @@ def obtain(
                 found += [(model, engine) for model in models(targets)]
             case "engine":
                 kind = cast("EngineKind", engine)
-                found += [(fitting_engine(m, kind, say), engine) for m in models(["gpu"])]
+                found += [
+                    (fitting_engine(model, kind, say, optimize), engine)
+                    for model in models(["gpu"], "image")
+                ]
             case "served":
                 raise InputError(
                     "a served model has no file", hint="name its address instead of --engine v2"
@@ -239,11 +255,17 @@ def obtain(
 
 
 def _obtain_model(
-    nclass: int, precision: Precision, target: Target, source: Checkpoint, out: Path, say: Say
+    nclass: int,
+    precision: Precision,
+    target: Target,
+    interface: Interface,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
 ) -> Path:
     """Return an ONNX model of a checkpoint, made when it is missing or of another one."""
-    path = out / artifact_name(nclass, precision, target)
+    path = out / artifact_name(nclass, precision, target, interface)
     if not path.is_file() or read_info(path).checkpoint != source.identity:
         say(f"no {path} of the checkpoint {source.identity} yet; making it")
-        export_checked(nclass, source, out, say, target, precision)
+        export_checked(nclass, source, out, say, target, precision, interface)
     return path

@@ -16,9 +16,10 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "openvino": ("openvino>=2025",),
     "peers": ("openvino>=2025", "MNN>=3", "ncnn>=1.0.20240000", "pnnx>=20240000"),
     "photograph": ("scikit-image",),
-    "rtx": ("tensorrt-rtx>=1.7", "pycuda>=2025.1", "cuda-bindings>=13"),
+    "pycuda": ("pycuda>=2025.1",),
+    "rtx": ("tensorrt-rtx>=1.7", "cuda-bindings>=13"),
     "serve": ("mosec>=0.9.8",),
-    "trt": ("tensorrt-cu13>=10.13,<12", "pycuda>=2025.1", "cuda-bindings>=13"),
+    "trt": ("tensorrt-cu13>=10.13,<12", "cuda-bindings>=13"),
 }
 """The extras of ``pyproject.toml``, so that advice names the packages themselves.
 

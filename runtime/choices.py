@@ -8,7 +8,9 @@ __all__ = [
     "DetectorName",
     "Device",
     "EngineKind",
+    "HardwareCompatibility",
     "Interface",
+    "Optimize",
     "Precision",
     "Target",
 ]
@@ -18,6 +20,8 @@ EngineKind = Literal["trt", "trt-rtx"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["gpu", "cpu"]
+Optimize = Literal["latency", "throughput"]
+HardwareCompatibility = Literal["none", "same", "ampere"]
 Interface = Literal["tensor", "image"]
 DetectorName = Literal["auto", "centerface", "yunet", "none"]
 Crop = Literal["paper", "stretch"]

@@ -7,22 +7,34 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, Final
 
 from emonet_deploy.emonet_ref.optional_packages import import_package, pip_install
 from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
-from emonet_deploy.runtime.hardware.gpu import cuda_device
+from emonet_deploy.runtime.hardware.gpu import cuda_device, is_jetson
+from emonet_deploy.runtime.hardware.rtx_targets import RTX_CAPABILITIES
+
+_CUDA: Final = 13
+"""Packages for this version of CUDA need a driver that runs it, from R580 on."""
+
+_JETSON: Final = (
+    "use JetPack 7's own TensorRT 10.16, in an environment made with `python -m venv "
+    "--system-site-packages` (TensorRT 11 does not support JetPack; JetPack 6 has Python 3.10, "
+    "which this toolkit does not run on)"
+)
 
 __all__ = [
     "CUDA_BINDINGS",
+    "CUDA_DRIVER",
     "GPU",
     "MOSEC",
     "ONNXRUNTIME",
     "OPENCV",
     "OPENVINO",
     "PYCUDA",
+    "RTX_GPU",
     "TENSORRT",
     "TENSORRT_RTX",
     "TORCH",
@@ -30,6 +42,7 @@ __all__ = [
     "TRITON_SERVER",
     "Found",
     "NvidiaGpu",
+    "OneOf",
     "Package",
     "Requirement",
     "TritonServer",
@@ -63,9 +76,10 @@ class Found:
         """The version, or why it does not count as here."""
         if self.version:
             return f"{self.name} {self.version}"
-        return f"{self.name} " + (
-            f"cannot be loaded ({self.problem})" if self.problem else "is missing"
-        )
+        if not self.problem:
+            return f"{self.name} is missing"
+        verb = "does not fit" if self.is_device else "cannot be loaded"
+        return f"{self.name} {verb} ({self.problem})"
 
     def __str__(self) -> str:
         return self.state if self.version else f"{self.state}: {self.remedy}"
@@ -81,7 +95,8 @@ class Package:
         requirement: what pip is asked for.
         note: what pip alone does not bring.
         optional: the backend does without it.
-        blocked: a module that must not be imported with it, as it reports its use over the network.
+        for_cuda_12: what to install instead where the driver runs CUDA 12 only.
+    blocked: a module that must not be imported with it, as it reports its use over the network.
     """
 
     module: str
@@ -90,11 +105,16 @@ class Package:
     note: str = ""
     optional: bool = False
     blocked: str | None = None
+    for_cuda_12: str | None = None
 
     @property
     def install(self) -> str:
-        """The command that installs it."""
-        command = pip_install(self.requirement)
+        """The command that installs it, in the version that this machine's driver can run."""
+        gpu = cuda_device()
+        old = gpu is not None and int(gpu.driver.partition(".")[0]) < _CUDA
+        if self is TENSORRT and is_jetson():
+            return _JETSON
+        command = pip_install(self.for_cuda_12 if old and self.for_cuda_12 else self.requirement)
         return f"{command} ({self.note})" if self.note else command
 
     def find(self) -> Found:
@@ -104,8 +124,8 @@ class Package:
         problem = ""
         self.block()
         try:
-            importlib.import_module(self.module)
-            version = here
+            module = importlib.import_module(self.module)
+            version = here or str(getattr(module, "__version__", "of unknown version"))
         except ModuleNotFoundError:
             pass
         except Exception as error:  # a library that is missing, a driver that is too old ...
@@ -119,25 +139,68 @@ class Package:
             sys.modules.setdefault(self.blocked, None)  # type: ignore[arg-type]
 
     def installed(self) -> tuple[str, str]:
-        """Return under which of its names it is installed, and its version."""
+        """Return under which of its names pip has installed it, and its version; empty if none."""
         for name in (*self.distributions, self.module.partition(".")[0]):
             try:
                 return name, metadata.version(name)
             except metadata.PackageNotFoundError:
                 continue
-        return self.distributions[0], "of unknown version"
+        return self.distributions[0], ""
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of several packages that do the same.
+
+    Attributes:
+        packages: the first that can be loaded is used; the last is what people are told to install.
+    """
+
+    packages: tuple[Package, ...]
+
+    def choose(self) -> Package:
+        """Return the first that can be loaded, or the last."""
+        return next((p for p in self.packages if p.find().version), self.packages[-1])
+
+    def find(self) -> Found:
+        """Say which is used, and why not one before it."""
+        tried: list[Found] = []
+        for package in self.packages:
+            found = package.find()
+            if found.version:
+                why = f" (as {', '.join(other.state for other in tried)})" if tried else ""
+                return replace(found, version=found.version + why, optional=False)
+            tried.append(found)
+        name = " or ".join(found.name for found in tried)
+        problem = "; ".join(f"{found.name}: {found.problem}" for found in tried if found.problem)
+        return Found(name, None, tried[-1].remedy, problem)
 
 
 @dataclass(frozen=True)
 class NvidiaGpu:
-    """An NVIDIA GPU with its driver."""
+    """An NVIDIA GPU with its driver.
+
+    Attributes:
+        capabilities: the compute capabilities that will do; any if empty.
+        runner: what runs on those only.
+        instead: what to do with another GPU.
+    """
+
+    capabilities: tuple[str, ...] = ()
+    runner: str = ""
+    instead: str = ""
 
     def find(self) -> Found:
         """Ask the driver for the first GPU."""
         gpu = cuda_device()
-        found = f"{gpu.name}, compute capability {gpu.compute_capability}" if gpu else None
-        remedy = "use a machine with an NVIDIA GPU and its driver"
-        return Found("NVIDIA GPU", found, remedy, is_device=True)
+        if gpu is None:
+            remedy = "use a machine with an NVIDIA GPU and its driver"
+            return Found("NVIDIA GPU", None, remedy, is_device=True)
+        found = f"{gpu.name}, compute capability {gpu.compute_capability}"
+        if self.capabilities and gpu.compute_capability not in self.capabilities:
+            problem = f"{found}, is none that {self.runner} runs on"
+            return Found("NVIDIA GPU", None, self.instead, problem, is_device=True)
+        return Found("NVIDIA GPU", f"{found}, driver for CUDA {gpu.driver}", "", is_device=True)
 
 
 @dataclass(frozen=True)
@@ -161,7 +224,7 @@ class TritonServer:
         return Found(name, said[1] if said else None, remedy, problem)
 
 
-Requirement = Package | NvidiaGpu | TritonServer
+Requirement = Package | OneOf | NvidiaGpu | TritonServer
 
 TORCH: Final = Package("torch", ("torch",), "torch>=2.6")
 ONNXRUNTIME: Final = Package(
@@ -174,7 +237,12 @@ OPENCV: Final = Package(
     "which needs no libGL.so.1, as opencv-python does: for that, apt-get install libgl1",
 )
 OPENVINO: Final = Package("openvino", ("openvino",), "openvino>=2025", blocked="openvino_telemetry")
-TENSORRT: Final = Package("tensorrt", ("tensorrt-cu13",), "tensorrt-cu13>=10.13,<12")
+TENSORRT: Final = Package(
+    "tensorrt",
+    ("tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt-cu13>=10.13,<12",
+    for_cuda_12="tensorrt-cu12>=10.13,<12",
+)
 TENSORRT_RTX: Final = Package("tensorrt_rtx", ("tensorrt-rtx",), "tensorrt-rtx>=1.7")
 PYCUDA: Final = Package(
     "pycuda.driver",
@@ -183,9 +251,17 @@ PYCUDA: Final = Package(
     "which needs the NVIDIA driver, the CUDA toolkit and a C++ compiler",
 )
 CUDA_BINDINGS: Final = Package(
-    "cuda.bindings", ("cuda-bindings",), "cuda-bindings>=13", optional=True
+    "cuda.bindings.driver",
+    ("cuda-bindings",),
+    "cuda-bindings>=13",
+    optional=True,
+    for_cuda_12="cuda-bindings>=12.8,<13",
 )
+CUDA_DRIVER: Final = OneOf((PYCUDA, CUDA_BINDINGS))
 GPU: Final = NvidiaGpu()
+RTX_GPU: Final = NvidiaGpu(
+    RTX_CAPABILITIES, "TensorRT-RTX", "use --engine trt, which runs on every NVIDIA GPU from 7.5 on"
+)
 MOSEC: Final = Package("mosec", ("mosec",), "mosec>=0.9.8")
 TRITON_CLIENT: Final = Package(
     "tritonclient.grpc", ("tritonclient",), "tritonclient[grpc]", optional=True

@@ -14,6 +14,8 @@ from helpers.api_surface import TENSORRT, parameters, surface
 from helpers.fake_pycuda import Machine
 from helpers.fake_tensorrt import make_tensorrt
 
+from emonet_deploy.runtime.backends.tensorrt.bindings_driver import BindingsDriver
+
 ROOT = Path(__file__).parent.parent
 RTX = TENSORRT[2:]
 CODE = {
@@ -311,6 +313,29 @@ def test_the_fake_of_pycuda_promises_no_more_than_the_real_one():
         for attribute in vars(value) if inspect.isclass(value) and name != "Error" else ():
             if not attribute.startswith("_"):
                 assert attribute in PYCUDA["classes"][value.__name__], f"{name}.{attribute}"
+
+
+def test_the_calls_through_cuda_bindings_are_there_with_as_many_arguments():
+    path = ROOT / "runtime" / "backends" / "tensorrt" / "bindings_driver.py"
+    calls = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and str(node.args[0].value).startswith("cu")
+    ]
+    assert len(calls) > 15
+    for call in calls:
+        required, names = parameters(BINDINGS["functions"][call.args[0].value][0])
+        assert len(required) == len(names) == len(call.args) - 1, ast.unparse(call)
+
+
+def test_cuda_bindings_has_what_pycuda_would_have_been_asked_for():
+    fake = vars(Machine().driver)
+    assert {name for name in fake if not hasattr(BindingsDriver, name)} <= {
+        "Context", "DeviceAllocation", "PagelockedHostAllocation"
+    }  # fmt: skip
 
 
 def test_the_toolkit_asks_for_the_versions_it_was_checked_with():

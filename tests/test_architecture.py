@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from emonet_deploy.benchmarks.speed import roofline
+from emonet_deploy.benchmarks.gpu import roofline
 from emonet_deploy.emonet_ref import optional_packages
 from emonet_deploy.export.quantization import schemes
 from emonet_deploy.runtime import choices
@@ -57,6 +57,8 @@ ROOMS = {
     "benchmarks.accuracy": RUNTIME
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
     "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
+    "benchmarks.gpu": RUNTIME
+    | {"benchmarks", "benchmarks.metrics", "benchmarks.parity", "benchmarks.speed"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
     "serving": RUNTIME,
 }
@@ -66,7 +68,15 @@ ROOMS |= {
     "commands.bench": BELOW_COMMANDS | {"commands"},
     "commands.eval": BELOW_COMMANDS | {"commands"},
     "commands.predict": BELOW_COMMANDS | {"commands"},
-    "cli": {"errors", "commands", "commands.bench", "commands.eval", "commands.predict"},
+    "commands.prove": BELOW_COMMANDS | {"commands"},
+    "cli": {
+        "errors",
+        "commands",
+        "commands.bench",
+        "commands.eval",
+        "commands.predict",
+        "commands.prove",
+    },
 }
 MOST_FILES = 14
 
@@ -191,7 +201,8 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
         (precision.PRECISIONS, choices.Precision),
         (library.PACKAGES, library.EngineKind),
         (schemes.SCHEMES, choices.Target),
-        (roofline.BYTES, choices.Precision),
+        (roofline.DEVICES[0].tflops, choices.Precision),
+        (roofline.read_kernels(), choices.Precision),
     ],
 )
 def test_a_table_has_a_row_for_every_choice(table, choices):

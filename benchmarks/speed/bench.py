@@ -1,6 +1,10 @@
-"""Speed and agreement of several artifacts in one table."""
+"""Speed and agreement of several artifacts in one table.
 
-from collections.abc import Callable, Sequence
+What runs on the CPU is timed in turns, one call each, the reference among them. What runs on a GPU
+has turns of its own, of many calls back to back: see ``time_in_bursts``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,13 +16,22 @@ from emonet_deploy.benchmarks.parity.compare import Parity, compare
 from emonet_deploy.benchmarks.speed.count_operations import macs_of
 from emonet_deploy.benchmarks.speed.footprint import Footprint, measure_footprint
 from emonet_deploy.benchmarks.speed.gpu_time_split import device_times
-from emonet_deploy.benchmarks.speed.latency import Timing, time_in_turns
-from emonet_deploy.benchmarks.speed.peak_compute import PEAK_MACS, peak_call
+from emonet_deploy.benchmarks.speed.latency import Timing, time_in_bursts, time_in_turns
+from emonet_deploy.benchmarks.speed.peak_compute import (
+    ARITHMETIC,
+    Arithmetic,
+    Probe,
+    fastest,
+    probes,
+)
+from emonet_deploy.benchmarks.speed.reference import RememberingSession
+from emonet_deploy.benchmarks.speed.throughput import images_per_second
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.choices import Precision
+from emonet_deploy.runtime.hardware.nvidia_smi import sm_clock
 from emonet_deploy.runtime.pipeline.model_io import prepare
 from emonet_deploy.runtime.precision_specs import Gates
 
@@ -30,6 +43,11 @@ PAUSE: Final = 0.02
 
 PEER_TOLERANCE: Final = 0.02
 """Largest error of a float32 peer, as a share of an output's spread: more is another function."""
+
+THREADS: Final = (1, 2, 4)
+"""Threads that run a session on a GPU at once, for the throughput."""
+
+THREADED_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,9 +71,13 @@ class BenchRow:
     ``n`` is how many calls were timed, ``throughput`` images per second at the median,
     ``speedup`` the reference's median at the same batch over this one's, ``macs`` the
     multiply-accumulates for one image, and ``peak_share`` how many of them are done in a second,
-    as a share of what a matrix product on the CPU does, timed in turns with everything else.
+    as a share of what the fastest library's matrix product in the same arithmetic does on the CPU,
+    timed in turns with everything else, or of the fastest row where that is faster still.
     What a peer without a file does not have is None.
-    ``device`` has the parts of one run of an engine, on the device.
+    ``device`` has the parts of one run of an engine, on the device; ``throughput_by_threads``
+    images per second of a session on a GPU by how many threads run it; ``clock_mhz`` the GPU's
+    clock as its calls ended; ``megabytes`` and ``kernels`` what an engine moves for an image and
+    launches.
     """
 
     backend: str
@@ -80,6 +102,10 @@ class BenchRow:
     macs: int
     peak_share: float | None
     device: DeviceTimes | None = None
+    throughput_by_threads: Mapping[str, float] | None = None
+    clock_mhz: int | None = None
+    megabytes: float | None = None
+    kernels: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON."""
@@ -94,8 +120,8 @@ def run_bench(
     threads: int | None = None,
     seconds: float = 5.0,
     advance: Callable[[str], None] = lambda _: None,
-) -> list[BenchRow]:
-    """Measure the candidates against the reference, which is timed in turns with them.
+) -> Iterator[BenchRow]:
+    """Measure the candidates against the reference, which is timed in turns with those on the CPU.
 
     Args:
         reference: PyTorch in float32; gives a row only if it is among the candidates.
@@ -105,60 +131,138 @@ def run_bench(
         threads: CPU threads of the sessions, for the processes that measure memory.
         seconds: measured time for each candidate and batch, on average.
         advance: told what has begun.
+
+    Yields:
+        A row as soon as it is known.
     """
     agreements = []
+    remembering = RememberingSession(reference.session)
     for candidate in candidates:
         advance(f"agreement of {candidate.name}")
-        agreements.append(compare(reference.session, candidate.session, crops, Gates()))
+        agreements.append(compare(remembering, candidate.session, crops, Gates()))
         if candidate.path is None and candidate.session.device != "remote":
             _require_same(candidate, agreements[-1])
-    rows = []
+    remembering.forget()
+    advance("what this machine can do")
+    best = fastest(probes(threads))
+    macs = [macs_of(candidate.path) for candidate in candidates]
     for batch in batches:
         advance(f"speed at batch {batch}")
-        calls = {-1: _call(reference.session, crops, batch), -2: peak_call()}
-        calls |= {
-            i: _call(c.session, crops, batch)
-            for i, c in enumerate(candidates)
-            if c.session is not reference.session
-        }
-        timings = time_in_turns(calls, seconds=seconds, pause=PAUSE)
+        times = _timings(reference, candidates, batch, crops, best, seconds)
+        peaks = _peaks(times, candidates, macs, batch)
         for i, (candidate, parity) in enumerate(zip(candidates, agreements, strict=True)):
             advance(f"memory of {candidate.name} at batch {batch}")
-            timing = timings.get(i, timings[-1])
-            path, macs = candidate.path, macs_of(candidate.path)
-            footprint = (
-                Footprint(None, None)
-                if path is None
-                else measure_footprint(path, candidate.session.backend, batch, threads)
-            )
-            peak = PEAK_MACS / timings[-2].median
-            on_cpu = candidate.session.device == "cpu"
-            rows.append(
-                BenchRow(
-                    backend=candidate.session.backend,
-                    provider=candidate.session.provider,
-                    precision=candidate.session.info.precision,
-                    target=None if path is None else candidate.session.info.target,
-                    threads=threads,
-                    batch=batch,
-                    n=len(timing.samples),
-                    **_percentiles(timing),
-                    throughput=batch / timing.median * 1e3,
-                    peak_rss_mb=footprint.peak_rss_mb,
-                    cold_start_ms=footprint.cold_start_ms,
-                    size_mb=None if path is None else path.stat().st_size / 1e6,
-                    speedup=timings[-1].median / timing.median,
-                    agreement=parity.agreement,
-                    ccc_valence=parity.ccc_valence,
-                    ccc_arousal=parity.ccc_arousal,
-                    macs=macs,
-                    peak_share=batch * macs / timing.median / peak if on_cpu else None,
-                    device=device_times(
-                        candidate.session, _images(candidate.session, crops, batch)
-                    ),
-                )
-            )
-    return rows
+            yield _row(candidate, parity, times, i, batch, crops, threads, macs[i], peaks)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """What was measured at one batch size."""
+
+    reference: Timing
+    peaks: Mapping[Arithmetic, float]
+    """Multiply-accumulates per millisecond of the fastest product."""
+    rows: Mapping[int, Timing]
+    clocks: Mapping[int, int | None]
+
+
+def _timings(
+    reference: Candidate,
+    candidates: Sequence[Candidate],
+    batch: int,
+    crops: NDArray[np.uint8],
+    best: Mapping[Arithmetic, Probe],
+    seconds: float,
+) -> _Times:
+    on_gpu = [i for i, candidate in enumerate(candidates) if candidate.session.device == "cuda"]
+    calls: dict[int | str, Callable[[], object]] = {
+        "reference": _call(reference.session, crops, batch)
+    }
+    calls |= {arithmetic: probe.call for arithmetic, probe in best.items()}
+    for i, candidate in enumerate(candidates):
+        if i not in on_gpu and candidate.session is not reference.session:
+            calls[i] = _call(candidate.session, crops, batch)
+    timings = time_in_turns(calls, seconds=seconds, pause=PAUSE)
+    rows = {i: timings.get(i, timings["reference"]) for i in range(len(candidates))}
+    clocks: dict[int, int | None] = {}
+    fast = {i: _call(candidates[i].session, crops, batch) for i in on_gpu}
+    rows |= time_in_bursts(fast, seconds=seconds)
+    for i, call in fast.items():
+        call()
+        clocks[i] = sm_clock()
+    # The best call tells what the machine can do; what else it was doing in others does not.
+    peaks = {name: probe.macs / min(timings[name].samples) for name, probe in best.items()}
+    return _Times(timings["reference"], peaks, rows, clocks)
+
+
+def _peaks(
+    times: _Times, candidates: Sequence[Candidate], macs: Sequence[int], batch: int
+) -> dict[Arithmetic, float]:
+    """Return the most that was seen of each arithmetic: no row can be above it."""
+    peaks = dict(times.peaks)
+    for i, candidate in enumerate(candidates):
+        if _has_share(candidate):
+            kind = ARITHMETIC[candidate.session.info.precision]
+            rate = batch * macs[i] / times.rows[i].median
+            peaks[kind] = max(peaks.get(kind, 0.0), rate)
+    return peaks
+
+
+def _has_share(candidate: Candidate) -> bool:
+    """Whether its operations are known: other runtimes may do fewer than the network has."""
+    return candidate.session.device == "cpu" and candidate.path is not None
+
+
+def _row(
+    candidate: Candidate,
+    parity: Parity,
+    times: _Times,
+    index: int,
+    batch: int,
+    crops: NDArray[np.uint8],
+    threads: int | None,
+    macs: int,
+    peaks: Mapping[Arithmetic, float],
+) -> BenchRow:
+    session, path, timing = candidate.session, candidate.path, times.rows[index]
+    footprint = Footprint(None, None)
+    if path is not None:
+        footprint = measure_footprint(path, session.backend, batch, threads)
+    images = _images(session, crops, batch)
+    by_threads = None
+    if session.device == "cuda":
+        by_threads = {
+            str(n): images_per_second(session, images, n, THREADED_SECONDS) for n in THREADS
+        }
+    engine = session.info.engine
+    moved = (engine.options if engine is not None else {}).get("traffic") or {}
+    return BenchRow(
+        backend=session.backend,
+        provider=session.provider,
+        precision=session.info.precision,
+        target=None if path is None else session.info.target,
+        threads=threads,
+        batch=batch,
+        n=len(timing.samples),
+        **_percentiles(timing),
+        throughput=batch / timing.median * 1e3,
+        peak_rss_mb=footprint.peak_rss_mb,
+        cold_start_ms=footprint.cold_start_ms,
+        size_mb=None if path is None else path.stat().st_size / 1e6,
+        speedup=times.reference.median / timing.median,
+        agreement=parity.agreement,
+        ccc_valence=parity.ccc_valence,
+        ccc_arousal=parity.ccc_arousal,
+        macs=macs,
+        peak_share=batch * macs / timing.median / peaks[ARITHMETIC[session.info.precision]]
+        if _has_share(candidate)
+        else None,
+        device=device_times(session, images),
+        throughput_by_threads=by_threads,
+        clock_mhz=times.clocks.get(index),
+        megabytes=moved.get("megabytes"),
+        kernels=moved.get("kernels"),
+    )
 
 
 def _require_same(peer: Candidate, parity: Parity) -> None:

@@ -10,7 +10,9 @@ from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 
 __all__ = ["device_times"]
 
-RUNS: Final = 20
+RUNS: Final = 100
+WARM_RUNS: Final = 50
+"""Back to back before any counts: a GPU that rested computes at a lower clock."""
 
 
 def device_times(session: Session, images: Array) -> DeviceTimes | None:
@@ -22,6 +24,8 @@ def device_times(session: Session, images: Array) -> DeviceTimes | None:
     """
     if not isinstance(session, TensorRTSession):
         return None
+    for _ in range(WARM_RUNS):
+        session.run(images)
     runs = [session.measure(images[: session.max_batch]) for _ in range(RUNS)]
     return DeviceTimes(
         copy_in=median(run.copy_in for run in runs),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.runtime.output.text_table import Table
 
-__all__ = ["COLUMNS", "bench_table", "device_table", "label"]
+__all__ = ["COLUMNS", "bench_table", "device_table", "label", "one_row", "verdicts"]
 
 COLUMNS = (
     "engine", "precision", "threads", "batch", "p50 ms", "p95 ms", "images/s", "speed-up",
@@ -36,14 +36,52 @@ def bench_table(rows: Sequence[BenchRow]) -> Table:
 
 
 def device_table(rows: Sequence[BenchRow]) -> Table:
-    """Return how long copies and compute took on the device, of the rows that know it."""
+    """Return what happens on the device, of the rows that run there."""
     cells = [
-        (r.backend, r.precision, r.batch,
-         f"{r.device.copy_in:.3f}", f"{r.device.compute:.3f}", f"{r.device.copy_out:.3f}")
+        (
+            label(r), r.precision, str(r.batch),
+            *(_number(ms, ".3f") for ms in _split(r)), _number(r.megabytes, ".0f"),
+            _number(r.kernels, "d"), _number(r.clock_mhz, "d"),
+            *(_number((r.throughput_by_threads or {}).get(n), ".0f") for n in ("1", "2", "4")),
+        )
         for r in rows
-        if r.device is not None
+        if r.device is not None or r.throughput_by_threads is not None
     ]  # fmt: skip
-    return Table(("engine", "precision", "batch", "copy in ms", "compute ms", "copy out ms"), cells)
+    columns = (
+        "engine", "precision", "batch", "copy in ms", "compute ms", "copy out ms", "MB/image",
+        "kernels", "MHz", "images/s, 1 thread", "2", "4",
+    )  # fmt: skip
+    return Table(columns, cells)
+
+
+def _split(row: BenchRow) -> tuple[float | None, float | None, float | None]:
+    parts = row.device
+    return (None, None, None) if parts is None else (parts.copy_in, parts.compute, parts.copy_out)
+
+
+def one_row(row: BenchRow) -> str:
+    """Return a row as a line, for who waits for the table."""
+    return (
+        f"{label(row)} {row.precision}, batch {row.batch}: {row.p50_ms:.1f} ms, "
+        f"{row.throughput:.1f} images/s, {row.speedup:.2f} times the reference"
+    )
+
+
+def verdicts(rows: Sequence[BenchRow]) -> list[str]:
+    """Return what a reader would overlook: where INT8 is no faster than FP16 on a GPU.
+
+    That is so on large GPUs, whose time goes into moving and launching, not multiplying.
+    """
+    on_gpu = {(label(r), r.batch, r.precision): r for r in rows if r.throughput_by_threads}
+    found = []
+    for (name, batch, precision), row in on_gpu.items():
+        half = on_gpu.get((name, batch, "fp16"))
+        if precision == "int8" and half is not None and row.p50_ms >= half.p50_ms:
+            found.append(
+                f"{name}, batch {batch}: int8 is no faster than fp16 here "
+                f"({row.p50_ms:.2f} ms and {half.p50_ms:.2f} ms); use fp16"
+            )
+    return found
 
 
 def _number(value: float | None, form: str) -> str:

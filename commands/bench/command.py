@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from emonet_deploy.commands.bench.options import Candidates, Measurement, Reports, Serving
-from emonet_deploy.commands.console import print_table, say, write_json
+from emonet_deploy.commands.console import print_table, say, show, write_json
 from emonet_deploy.commands.options import require_engines
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.runtime.choices import Backend
@@ -32,7 +32,7 @@ def bench(
         from emonet_deploy.commands.bench.run import BenchPlan, measure, write_files
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.speed.compare_runs import change_table, changes_since
-    from emonet_deploy.benchmarks.speed.table import bench_table, device_table
+    from emonet_deploy.benchmarks.speed.table import bench_table, device_table, one_row, verdicts
     from emonet_deploy.commands.prepare_artifacts import (
         choose_reference,
         obtain,
@@ -53,8 +53,9 @@ def bench(
     else:
         source = resolve_checkpoint(checkpoint or "original", nclass, say)
     chosen = given or obtain(
-        engines, candidates.precision, nclass, source, out, say, candidates.target
-    )
+        engines, candidates.precision, nclass, source, out, say, candidates.target,
+        "latency" if max(measurement.batch) == 1 else "throughput",
+    )  # fmt: skip
     if serving.serve is not None:
         _bench_served(chosen[-1], measurement, serving, reports)
         return
@@ -70,8 +71,13 @@ def bench(
         faces=measurement.n,
         out=out,
     )
-    rows = measure(plan, say)
+    rows = []
+    for row in measure(plan, say):
+        say(one_row(row))
+        rows.append(row)
     print_table(bench_table(rows))
+    for sentence in verdicts(rows):
+        show(sentence)
     if reports.compare is not None:
         print_table(change_table(changes_since(reports.compare, rows)))
     if any(row.device is not None for row in rows):

@@ -1,12 +1,13 @@
 """What ``emonet bench`` does: load everything, measure it in turns, and write it down."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
+from emonet_deploy.benchmarks.speed.reference import choose_layout, keep_freed_memory
 from emonet_deploy.benchmarks.speed.table import bench_table
 from emonet_deploy.benchmarks.speed.tradeoff_plot import plot
 from emonet_deploy.commands.prepare_artifacts import obtain, parity_crops
@@ -15,6 +16,7 @@ from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.output.text_table import as_markdown
 
@@ -50,23 +52,27 @@ class BenchPlan:
     out: Path
 
 
-def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
-    """Measure everything; see ``run_bench``."""
-    rows: list[BenchRow] = []
+def measure(plan: BenchPlan, say: Callable[[str], None]) -> Iterator[BenchRow]:
+    """Measure everything; a row is given as soon as it is known. See ``run_bench``."""
+    if not keep_freed_memory():
+        say("note: the allocator could not be told to keep freed memory; PyTorch may be slower")
     for threads in plan.threads:
         with ExitStack() as stack:
             reference = stack.enter_context(
                 load_session(plan.source.path, device="cpu", threads=threads)
             )
+            say(f"reference: PyTorch, {choose_layout(reference)}")
+
+            def load(path: str | Path, engine: Backend, threads: int | None = threads) -> Session:
+                graph = True if plan.cuda_graph else None
+                session = load_session(path, engine, plan.device, threads, graph)
+                if Path(path) == plan.source.path and session.device == "cpu":
+                    session.close()
+                    return reference  # noqa: B023 - called in this round only
+                return stack.enter_context(session)
+
             candidates = [
-                Candidate(
-                    reference
-                    if Path(path) == plan.source.path
-                    else stack.enter_context(
-                        load_session(path, engine, plan.device, threads, plan.cuda_graph)
-                    ),
-                    None if engine == "v2" else Path(path),
-                )
+                Candidate(load(path, engine), None if engine == "v2" else Path(path))
                 for path, engine in dict.fromkeys(plan.artifacts)
             ]
             if plan.peers:
@@ -82,11 +88,10 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> list[BenchRow]:
                     open_peers(plan.peers, model, plain, reference, threads)
                 )
                 candidates += map(Candidate, peers)
-            rows += run_bench(
+            yield from run_bench(
                 Candidate(reference, plan.source.path), candidates, plan.batches,
                 parity_crops(plan.faces), threads, plan.seconds, say,
             )  # fmt: skip
-    return rows
 
 
 def write_files(

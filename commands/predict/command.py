@@ -38,7 +38,7 @@ def predict(
         weights = resolve_checkpoint(model.checkpoint, model.nclass, say)
         ((path, backend),) = obtain(
             [backend or "onnx"], [model.precision], model.nclass, weights, model.out, say,
-            [model.target],
+            [model.target], "throughput" if camera is None and batch > 1 else "latency",
         )  # fmt: skip
         artifact = str(path)
     with load_session(artifact, backend, model.device, model.threads) as session:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -105,6 +105,7 @@ def build_engine(
     found = convolutions(layers, list(in_int8))
     _check_int8(kind, found, in_int8)
     low, best, high = options.batches
+    moved = traffic(layers, best)
     info = replace(
         info,
         parent_sha256=sha256(content).hexdigest(),
@@ -122,12 +123,16 @@ def build_engine(
                 "onnx": _relative(onnx_path, path),
                 "workspace_mib": options.workspace_mib,
                 "level": options.level,
+                "optimize": options.optimize,
+                "hardware_compatibility": options.hardware_compatibility,
+                "version_compatible": options.version_compatible,
+                "traffic": asdict(moved),
             },
         ),
         tools={**info.tools, PACKAGES[kind].module: trt.__version__},
     )
     _write(path, plan, info)
-    return Engine(path, info, tuple(layers), found, traffic(layers, best))
+    return Engine(path, info, tuple(layers), found, moved)
 
 
 def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str) -> Path:
@@ -152,6 +157,8 @@ def _layers(trt: Library, kind: EngineKind, plan: bytes, dump: str) -> list[Laye
     if kind == "trt-rtx":
         return layers_from_dump(dump)
     runtime = trt.Runtime(logger_of(trt))
+    # It was built here: if it carries a runtime of its own, that is TensorRT's.
+    runtime.engine_host_code_allowed = True
     engine = checked(runtime.deserialize_cuda_engine(plan), "load its engine", trt, ExportError)
     inspector = checked(engine.create_engine_inspector(), "inspect its engine", trt, ExportError)
     information = inspector.get_engine_information(trt.LayerInformationFormat.JSON)

@@ -3,7 +3,7 @@
 Nearly every call says None or False where others raise, so each result is checked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
@@ -14,11 +14,18 @@ from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import ExportError
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, Library, checked, logger_of
+from emonet_deploy.runtime.choices import HardwareCompatibility
 
 __all__ = ["Progress", "build_plan"]
 
 Progress = Callable[[str, int, int], None]
 """Called as (phase, steps done, steps in all), from several threads."""
+
+_HARDWARE: Final[Mapping[HardwareCompatibility, str]] = {
+    "none": "NONE",
+    "same": "SAME_COMPUTE_CAPABILITY",
+    "ampere": "AMPERE_PLUS",
+}
 
 _POLL: Final = 0.1  # seconds; Ctrl-C is noticed between two looks at the build
 
@@ -93,6 +100,11 @@ def _build(
         config.builder_optimization_level = options.level
     if options.workspace_mib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatibility != "none":
+        level = getattr(trt.HardwareCompatibilityLevel, _HARDWARE[options.hardware_compatibility])
+        config.hardware_compatibility_level = level
     _set_profile(trt, builder, network, config, options)
     if kind == "trt-rtx":
         _set_targets(trt, config, options)

@@ -25,7 +25,7 @@ __all__ = [
 _LAYER: Final = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<kind>.*?), Inputs: \[(?P<inputs>.*?)\]"
     r"(?:, Constants: \[(?P<constants>.*?)\])?, Outputs: \[(?P<outputs>.*?)\]"
-    r"(?:, TacticName: .*?)?(?:, StreamId: \d+)?(?:, Metadata: (?P<metadata>.*))?$"
+    r"(?:, TacticName: (?P<tactic>.*?))?(?:, StreamId: \d+)?(?:, Metadata: (?P<metadata>.*))?$"
 )
 _TENSOR: Final = re.compile(
     r"\{ Name: .*?, Dimensions: \[(?P<shape>.*?)\].*?Datatype: (?P<type>\w+)"
@@ -66,6 +66,7 @@ class Layer:
         output: type of its first output.
         weights: their shape, or their number where the shape is not told; empty when it has none.
         nodes: the ONNX nodes that were fused into it.
+        tactic: the kernel that was chosen, as the builder calls it; empty where it does not tell.
         inputs: what it reads.
         constants: weights, scales and shifts.
         outputs: what it writes.
@@ -77,6 +78,7 @@ class Layer:
     output: str = "unknown"
     weights: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
+    tactic: str = ""
     inputs: tuple[LayerTensor, ...] = ()
     constants: tuple[LayerTensor, ...] = ()
     outputs: tuple[LayerTensor, ...] = ()
@@ -98,6 +100,7 @@ def layers_from_dump(text: str) -> list[Layer]:
             _tensors(match["constants"] or ""),
             _tensors(match["outputs"]),
             match["metadata"] or "",
+            tactic=match["tactic"] or "",
         )
         for match in matches
         if match
@@ -105,23 +108,31 @@ def layers_from_dump(text: str) -> list[Layer]:
 
 
 def layers_from_json(text: str) -> list[Layer]:
-    """Read what the engine inspector gives in its JSON format."""
-    layers = json.loads(text)["Layers"]
+    """Read what the engine inspector gives in its JSON format.
+
+    Keys are told apart by their letters alone: TensorRT 11 calls ``Datatype`` what 10 calls
+    ``Format/Datatype``, and its documents write ``DataType``.
+    """
     return [
         # An engine built without detailed profiling verbosity knows its layers' names only.
         Layer(raw)
         if isinstance(raw, str)
         else _layer(
-            raw.get("Name", ""),
-            raw.get("LayerType", ""),
-            _json_tensors(raw.get("Inputs")),
-            _json_tensors(raw.get("Constants")),
-            _json_tensors(raw.get("Outputs")),
-            raw.get("Metadata", ""),
-            _json_weights(raw.get("Weights")),
+            raw.get("name", ""),
+            raw.get("layertype", ""),
+            _json_tensors(raw.get("inputs")),
+            _json_tensors(raw.get("constants")),
+            _json_tensors(raw.get("outputs")),
+            raw.get("metadata", ""),
+            _json_weights(raw.get("weights")),
+            str(raw.get("tacticname") or ""),
         )
-        for raw in layers
+        for raw in json.loads(text, object_pairs_hook=_lower_keys)["layers"]
     ]
+
+
+def _lower_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key.lower(): value for key, value in pairs}
 
 
 def convolutions(layers: Iterable[Layer], nodes: Sequence[str]) -> dict[str, str]:
@@ -170,6 +181,7 @@ def _layer(
     outputs: Sequence[LayerTensor],
     metadata: str,
     weights: LayerTensor | None = None,
+    tactic: str = "",
 ) -> Layer:
     weights = weights or _weights(constants)
     decisive = [weights] if weights is not None else inputs
@@ -180,6 +192,7 @@ def _layer(
         output=outputs[0].type if outputs else "unknown",
         weights=weights.shape if weights is not None else (),
         nodes=tuple(_NODE.findall(metadata)),
+        tactic=tactic,
         inputs=tuple(inputs),
         constants=tuple(constants),
         outputs=tuple(outputs),
@@ -206,15 +219,15 @@ def _tensors(text: str) -> list[LayerTensor]:
 def _json_tensors(raw: list[dict[str, Any]] | None) -> list[LayerTensor]:
     return [
         LayerTensor(
-            tuple(tensor.get("Dimensions", ())),
-            _type(tensor.get("Datatype") or tensor.get("Format/Datatype", "")),
+            tuple(tensor.get("dimensions", ())),
+            _type(tensor.get("datatype") or tensor.get("format/datatype", "")),
         )
         for tensor in raw or ()
     ]
 
 
 def _json_weights(raw: dict[str, Any] | None) -> LayerTensor | None:
-    return LayerTensor((int(raw.get("Count", 0)),), _type(raw.get("Type", ""))) if raw else None
+    return LayerTensor((int(raw.get("count", 0)),), _type(raw.get("type", ""))) if raw else None
 
 
 def _type(name: str) -> str:

@@ -1,7 +1,8 @@
 """The PyTorch reference as a session: what every other backend is measured against."""
 
 import os
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal
 
 import torch
 
@@ -14,7 +15,15 @@ from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
 
-__all__ = ["TorchSession", "open_session"]
+__all__ = ["LAYOUTS", "TorchSession", "open_session"]
+
+Layout = Literal["contiguous", "channels last"]
+
+LAYOUTS: Final[Mapping[Layout, torch.memory_format]] = {
+    "contiguous": torch.contiguous_format,
+    "channels last": torch.channels_last,
+}
+"""How weights and images lie in memory; the first is the default."""
 
 
 class TorchSession(Session):
@@ -58,6 +67,15 @@ class TorchSession(Session):
         )
         super().__init__(info, provider=f"PyTorch {device}", device=device)
         self._model = model.to(device).eval()
+        self.layout: Layout = "contiguous"
+
+    def lay_out(self, layout: Layout) -> None:
+        """Lay weights and images out in another order; results differ in rounding only.
+
+        Which is faster depends on the machine; ``emonet bench`` tries both.
+        """
+        self._model.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
+        self.layout = layout
 
     def _run(self, images: Array) -> dict[str, Array]:
         # What everything is measured against must not compute in TF32, whose mantissa has 10 bits:
@@ -68,7 +86,8 @@ class TorchSession(Session):
                 enabled=True, benchmark=False, deterministic=False, allow_tf32=False
             ),
         ):
-            outputs = self._model(torch.tensor(images, device=self.device))
+            given = torch.tensor(images, device=self.device)
+            outputs = self._model(given.contiguous(memory_format=LAYOUTS[self.layout]))
         return {
             name: output.cpu().contiguous().numpy()
             for name, output in zip(TENSOR_OUTPUTS, outputs, strict=True)

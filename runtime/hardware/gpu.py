@@ -5,9 +5,12 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Final
 
-__all__ = ["CudaDevice", "cuda_device", "cuda_device_count"]
+from emonet_deploy.errors import BackendError
+
+__all__ = ["CudaDevice", "cuda_device", "cuda_device_count", "is_jetson", "wait_for_stream"]
 
 # CUdevice_attribute in cuda.h
 _COMPUTE_CAPABILITY_MAJOR: Final = 75
@@ -65,6 +68,26 @@ def cuda_device() -> CudaDevice | None:
         compute_capability=f"{major.value}.{minor.value}",
         driver=f"{thousands}.{rest // 10}",
     )
+
+
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Return whether this is a Jetson, whose TensorRT comes with the system."""
+    return (root / "etc/nv_tegra_release").exists()
+
+
+def wait_for_stream(handle: int) -> None:
+    """Wait until a stream of any library has nothing to do; its context must be current.
+
+    Args:
+        handle: of the stream; 1 is the legacy stream, 2 that of the thread.
+
+    Raises:
+        BackendError: the driver says no.
+    """
+    driver = _driver()
+    status = driver.cuStreamSynchronize(ctypes.c_void_p(handle)) if driver is not None else 100
+    if status != 0:
+        raise BackendError(f"cannot wait for the stream of a device array (CUDA error {status})")
 
 
 @cache

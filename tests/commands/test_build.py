@@ -18,8 +18,11 @@ def emonet(*arguments):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """A machine without GPU, TensorRT, pycuda and OpenVINO."""
-    for name in ("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"):
+    """A machine without GPU, TensorRT, pycuda, cuda-bindings and OpenVINO."""
+    for name in (
+        *("openvino", "tensorrt", "tensorrt_rtx", "pycuda", "pycuda.driver"),
+        *("cuda.bindings", "cuda.bindings.driver"),
+    ):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: None)
 
@@ -64,7 +67,7 @@ def test_the_command_a_record_leads_to_builds_the_same_engine(tmp_path):
     path = tmp_path / "x.plan"
     assert emonet("build", model, "--engine", "trt-rtx", *options, "--out", path).exit_code == 0
     before = read_info(path)
-    program, *arguments = shlex.split(rebuild_command(path, before.engine, None))
+    program, *arguments = shlex.split(rebuild_command(path, before, None))
     assert program == "emonet"
     path.unlink()
     result = emonet(*arguments)
@@ -90,9 +93,9 @@ def test_running_tells_what_is_missing_before_anything_is_made(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "face.png").touch()
     error, hint = error_and_hint(emonet(*command, "--engine", engine))
-    for part in ("tensorrt", "NVIDIA GPU", "pycuda"):
+    for part in ("tensorrt", "NVIDIA GPU", "pycuda or cuda-bindings"):
         assert part in error
-    for part in ("pip install tensorrt", "pip install pycuda", "--engine onnx"):
+    for part in ("pip install tensorrt", "pip install cuda-bindings", "--engine onnx"):
         assert part in hint.replace("'", "")
     assert [path.name for path in tmp_path.iterdir()] == ["face.png"]
 
@@ -135,7 +138,7 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
     assert not rows["trt", "run"]["ready"]
     assert not rows["trt-rtx", "build"]["ready"]
     missing = " ".join(rows["trt", "run"]["missing"])
-    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install 'pycuda"):
+    for part in ("pip install 'tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "cuda-bindings>=13'"):
         assert part in missing
         assert part in text
     assert rows["openvino", "run"]["missing"] == [
@@ -147,7 +150,7 @@ def test_doctor_names_what_is_missing_with_the_command(tmp_path, bare):
 def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
     from types import ModuleType
 
-    for name in ("tensorrt", "pycuda", "pycuda.driver", "cuda", "cuda.bindings"):
+    for name in ("tensorrt", "pycuda", "pycuda.driver"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     card = CudaDevice("NVIDIA L4", "8.9", "13.0")
     monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
@@ -155,6 +158,49 @@ def test_doctor_counts_what_is_there(tmp_path, bare, monkeypatch):
     assert rows["trt", "run"]["ready"]
     assert rows["trt", "build"]["ready"]
     assert any("NVIDIA L4" in part for part in rows["trt", "run"]["has"])
+
+
+@pytest.mark.parametrize(
+    ("driver", "advice"),
+    [
+        ("12.8", ("tensorrt-cu12>=10.13,<12", "cuda-bindings>=12.8,<13")),
+        ("13.0", ("tensorrt-cu13>=10.13,<12", "cuda-bindings>=13'")),
+    ],
+)
+def test_doctor_advises_what_the_driver_can_run(tmp_path, bare, monkeypatch, driver, advice):
+    card = CudaDevice("Tesla T4", "7.5", driver)
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
+    _, rows = examined(tmp_path)
+    missing = " ".join(rows["trt", "run"]["missing"])
+    assert all(f"pip install '{part}" in missing for part in advice)
+
+
+def test_doctor_says_which_package_reaches_the_driver_and_why(tmp_path, bare, monkeypatch):
+    pytest.importorskip("cuda.bindings")
+    for name in ("cuda.bindings", "cuda.bindings.driver"):
+        monkeypatch.delitem(sys.modules, name)
+    _, rows = examined(tmp_path)
+    (line,) = [part for part in rows["trt", "run"]["has"] if "(as" in part]
+    assert line.startswith("cuda-bindings ")
+    assert line.endswith("(as pycuda is missing)")
+
+
+def test_doctor_says_where_tensorrt_rtx_does_not_run(tmp_path, bare, monkeypatch):
+    card = CudaDevice("NVIDIA H100", "9.0", "13.0")
+    monkeypatch.setattr("emonet_deploy.runtime.requirements.cuda_device", lambda: card)
+    _, rows = examined(tmp_path)
+    missing = " ".join(rows["trt-rtx", "run"]["missing"])
+    assert "is none that TensorRT-RTX runs on): use --engine trt" in missing
+    assert not any("NVIDIA H100" in part for part in rows["trt", "run"]["missing"])
+
+
+def test_a_jetson_is_told_to_use_its_own_tensorrt(bare, monkeypatch):
+    from emonet_deploy.runtime import requirements
+
+    monkeypatch.setattr(requirements, "is_jetson", lambda: True)
+    assert "--system-site-packages" in requirements.TENSORRT.install
+    assert "JetPack 6 has Python 3.10" in requirements.TENSORRT.install
+    assert "--system-site-packages" not in requirements.TORCH.install
 
 
 def test_doctor_tells_a_broken_package_from_an_absent_one(tmp_path, bare, monkeypatch):

@@ -235,6 +235,16 @@ def _driver(machine):
 
         work.append(copy)
 
+    def memcpy_dtod_async(dest, src, size, stream=None):
+        work = machine.streams[stream.handle]
+        del stream
+        machine.cuda_call("memcpy_dtod_async")
+
+        def copy():
+            machine.at(int(dest), size)[:] = machine.at(int(src), size)
+
+        work.append(copy)
+
     def init(flags=0):
         machine.cuda_call("init", needs_context=False)
 
@@ -251,4 +261,5 @@ def _driver(machine):
         pagelocked_empty=lambda shape, dtype: np.asarray(PagelockedHostAllocation(shape, dtype)),
         memcpy_htod_async=memcpy_htod_async,
         memcpy_dtoh_async=memcpy_dtoh_async,
+        memcpy_dtod_async=memcpy_dtod_async,
     )

@@ -159,6 +159,11 @@ def make_tensorrt(machine, version):
             self._profile = profile
             return 0
 
+        hardware_compatibility_level = trt.HardwareCompatibilityLevel.NONE
+
+        def set_flag(self, flag):
+            self._flags.add(flag)
+
         def clear_flag(self, flag):
             self._flags.discard(flag)
 
@@ -218,10 +223,13 @@ def make_tensorrt(machine, version):
             monitor.phase_finish("Building engine")
             header = {"version": trt.__version__, "profile": config._profile._shapes}
             header["flags"] = [flag.name for flag in config._flags]
+            header["hardware"] = config.hardware_compatibility_level.name
             content = MAGIC + json.dumps(header).encode() + b"\n"
             return IHostMemory(self._logger, content + network._model.SerializeToString())
 
     class Runtime(Native):
+        engine_host_code_allowed = False
+
         def __init__(self, logger):
             if machine.call("Runtime"):
                 raise TypeError("pybind11::init(): factory function returned nullptr")
@@ -234,7 +242,11 @@ def make_tensorrt(machine, version):
             if not bytes(serialized_engine).startswith(MAGIC):
                 self._logger.log(ILogger.ERROR, "Magic tag does not match")
                 return None
-            return ICudaEngine(self._logger, json.loads(header), onnx.load_from_string(model))
+            header = json.loads(header)
+            if "VERSION_COMPATIBLE" in header["flags"] and not self.engine_host_code_allowed:
+                self._logger.log(ILogger.ERROR, "host code is not allowed")
+                return None
+            return ICudaEngine(self._logger, header, onnx.load_from_string(model))
 
         def get_engine_validity(self, buffer):
             if machine.call("Runtime.get_engine_validity"):

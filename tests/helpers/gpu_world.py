@@ -4,9 +4,12 @@ import sys
 from types import ModuleType
 
 import numpy as np
+import pytest
 
+from emonet_deploy.errors import ArtifactError
 from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
+from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.tensorrt import cuda
 from emonet_deploy.runtime.backends.tensorrt.rtx_session import RtxSession
 from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
@@ -53,6 +56,7 @@ class World:
             "export.tensorrt.build_engine",
             "runtime.requirements",
             "runtime.backends.tensorrt.session",
+            "runtime.backends.tensorrt.rtx_engine_runner",
         ):
             self._patch.setattr(f"emonet_deploy.{module}.cuda_device", lambda: card)
 
@@ -84,3 +88,12 @@ def assert_same(got, want):
     for name, values in want.items():
         assert got[name].dtype == values.dtype
         np.testing.assert_allclose(got[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def load_error(world, path, kind=ArtifactError):
+    world.gpu.start()
+    with pytest.raises(kind) as caught:
+        load_session(path)
+    assert "Runtime.deserialize_cuda_engine" not in world.gpu.log
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

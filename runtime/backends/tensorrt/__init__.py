@@ -1,1 +1,1 @@
-"""Engines of TensorRT and TensorRT-RTX, run through pycuda."""
+"""Engines of TensorRT and TensorRT-RTX, run through pycuda or cuda-bindings."""

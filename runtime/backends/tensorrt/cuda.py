@@ -1,4 +1,4 @@
-"""A GPU through pycuda: the primary context, and memory that is released in it."""
+"""A GPU through pycuda or cuda-bindings: its primary context, and memory released in it."""
 
 import weakref
 from collections.abc import Iterator
@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from emonet_deploy.errors import BackendError
-from emonet_deploy.runtime.requirements import PYCUDA, import_required
+from emonet_deploy.runtime.backends.tensorrt.bindings_driver import BindingsDriver
+from emonet_deploy.runtime.requirements import CUDA_BINDINGS, CUDA_DRIVER, import_required
 
 __all__ = ["Buffer", "Gpu", "open_gpu"]
 
 Driver: TypeAlias = Any
-"""The module ``pycuda.driver``, or an object of it: it has no type stubs."""
+"""The module ``pycuda.driver``, which has no type stubs, or what stands in for it."""
 
 
 class Gpu:
@@ -75,13 +76,16 @@ def open_gpu() -> Gpu:
     """Return the GPU, opened once for the whole process.
 
     Raises:
-        MissingDependencyError: pycuda is not installed.
-        BackendError: pycuda cannot be loaded, or CUDA finds no device.
+        MissingDependencyError: neither pycuda nor cuda-bindings is installed.
+        BackendError: they cannot be loaded, or CUDA finds no device.
     """
-    driver = import_required(PYCUDA, "run engines")
+    chosen = CUDA_DRIVER.choose()
+    driver = import_required(chosen, "run engines")
+    if chosen is CUDA_BINDINGS:
+        driver = BindingsDriver(driver)
     try:
         return Gpu(driver)
-    except driver.Error as error:
+    except (driver.Error, RuntimeError) as error:
         raise BackendError(
             f"CUDA finds no device that can be used ({error}); `emonet doctor` says what is missing"
         ) from error

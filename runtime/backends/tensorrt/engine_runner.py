@@ -6,9 +6,10 @@ from contextlib import ExitStack, contextmanager
 from queue import Empty, LifoQueue
 from typing import Final
 
-from emonet_deploy.errors import ArtifactError
+from emonet_deploy.errors import ArtifactError, InputError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.tensorrt.cuda import Gpu
+from emonet_deploy.runtime.backends.tensorrt.device_array import DeviceArray, read_device_array
 from emonet_deploy.runtime.backends.tensorrt.library import Library, checked, logger_of
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes, Slot
 from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo
@@ -109,6 +110,15 @@ class EngineRunner:
                         self._free.put(slot)
         return results
 
+    def run_on_device(self, images: object, names: Sequence[str]) -> dict[str, DeviceArray]:
+        """Run a batch that lies on the device, and leave the results there; see the session."""
+        with self._gpu.current(), self._slot() as slot:
+            given = read_device_array(images, self._info.inputs[0])
+            if len(given) > self._record.max_batch:
+                raise InputError(f"the engine takes {self._record.max_batch} images at once")
+            slot.start(given, ())
+            return slot.finish_on_device(len(given), names)
+
     def measure(self, images: Array) -> DeviceTimes:
         """Run a batch and return how long the device took; the results are not kept."""
         with self._gpu.current(), self._slot() as slot:
@@ -160,6 +170,9 @@ class EngineRunner:
             undo.callback(self._slots[-1].free)
         undo.callback(self._forget, "_runtime")
         self._runtime = checked(trt.Runtime(logger_of(trt)), "start its runtime", trt)
+        # An engine for several versions carries a runtime of its own, which is code.
+        if self._record.options.get("version_compatible"):
+            self._runtime.engine_host_code_allowed = True
         self._check_plan(plan)
         undo.callback(self._forget, "_engine")
         self._engine = checked(

@@ -1,14 +1,17 @@
 """What TensorRT-RTX adds: a check of the plan, a cache of compiled kernels, its own graphs."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import ArtifactError, BackendError
+from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import EngineRunner
 from emonet_deploy.runtime.backends.tensorrt.library import Library, checked, complaints
+from emonet_deploy.runtime.hardware.gpu import cuda_device
 
 __all__ = ["RtxRunner"]
 
@@ -18,8 +21,29 @@ _LOGGER = logging.getLogger(__name__)
 class RtxRunner(EngineRunner):
     """An engine of TensorRT-RTX, which compiles its kernels for the GPU when it first runs.
 
-    The compiled kernels are kept in the cache folder from one process to the next.
+    The compiled kernels are kept in the cache folder from one process to the next: after the first
+    run of each number of images when nothing else runs, and at the end. A server that is killed
+    need not compile them again.
     """
+
+    def run(self, images: Array, names: Sequence[str]) -> dict[str, Array]:
+        """Run a batch that is at most the engine's largest; returns fresh arrays."""
+        results = super().run(images, names)
+        if len(images) not in self._kept_for:
+            self._keep_if_idle(len(images))
+        return results
+
+    def _keep_if_idle(self, n: int) -> None:
+        slots = []
+        try:
+            while (slot := self._take(wait=False)) is not None:
+                slots.append(slot)
+            if len(slots) == len(self._slots) and self._kernels is not None:
+                self._keep_kernels()
+                self._kept_for.add(n)
+        finally:
+            for slot in slots:
+                self._free.put(slot)
 
     def _check_plan(self, plan: bytes) -> None:
         trt = self._trt
@@ -33,7 +57,11 @@ class RtxRunner(EngineRunner):
             raise ArtifactError(
                 f"TensorRT-RTX refuses the engine: {', '.join(reasons) or complaints(trt)}"
             )
-        self._cache_path = cache_dir() / "rtx-kernels" / f"{sha256(plan).hexdigest()[:16]}.bin"
+        card = cuda_device()
+        here = f"{card.slug}-{card.driver}" if card is not None else "no-gpu"
+        name = f"{sha256(plan).hexdigest()[:16]}-{here}.bin"
+        self._cache_path = cache_dir() / "rtx-kernels" / name
+        self._kept_for: set[int] = set()
 
     def _configure(self, undo: ExitStack) -> None:
         trt = self._trt

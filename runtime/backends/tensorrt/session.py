@@ -14,6 +14,7 @@ from emonet_deploy.runtime.backends.registry import require_backend
 from emonet_deploy.runtime.backends.session import Session, check_images
 from emonet_deploy.runtime.backends.tensorrt.compatibility import check_engine, rebuild_command
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
+from emonet_deploy.runtime.backends.tensorrt.device_array import DeviceArray, is_on_device
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import EngineRunner
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind, import_tensorrt
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
@@ -65,13 +66,42 @@ class TensorRTSession(Session):
         record = check_engine(path, info, trt.__version__, card)
         gpu = open_gpu()
         self._lock = Lock()  # of closing
-        with _translated(
-            f"cannot run {path}", f"rebuild it: {rebuild_command(path, record, card)}"
-        ):
+        with _translated(f"cannot run {path}", f"rebuild it: {rebuild_command(path, info, card)}"):
             self._runner = self._runner_type(trt, gpu, path.read_bytes(), info, record, graph=graph)
         # Also when nobody closes the session, and at exit while CUDA still works.
         self._release = weakref.finalize(self, self._runner.release)
         super().__init__(info, provider=trt.__name__, device="cuda", max_batch=record.max_batch)
+
+    def run_on_device(
+        self, images: object, outputs: Sequence[str] | None = None
+    ) -> dict[str, DeviceArray]:
+        """Run a batch that lies on the GPU, and leave the results there.
+
+        Args:
+            images: at most ``max_batch`` face crops as for ``run``, contiguous, in an array of any
+                library that has DLPack or ``__cuda_array_interface__``, such as PyTorch or CuPy;
+                they are not checked for NaN.
+            outputs: as for ``run``.
+
+        Returns:
+            Fresh arrays, which such libraries can read.
+
+        Raises:
+            InputError: wrong type or shape, an empty or too large batch, no array on the GPU, or an
+                output that there is not.
+            BackendError: the session is closed, or the run failed.
+
+        Example:
+            >>> found = session.run_on_device(crops)  # doctest: +SKIP
+            >>> torch.as_tensor(found["valence_arousal"], device="cuda")  # doctest: +SKIP
+        """
+        if not self._open:
+            raise BackendError("this session is closed; load the artifact again")
+        if not is_on_device(images):
+            raise InputError("images must lie on the GPU; `run` takes NumPy arrays")
+        names = self._wanted(outputs)
+        with _translated("the engine failed", "see `emonet doctor`"):
+            return self._runner.run_on_device(images, names)
 
     def measure(self, images: Array) -> DeviceTimes:
         """Run a batch, at most ``max_batch``, and return how long the device took for its parts.
@@ -122,6 +152,8 @@ def _translated(what: str, then: str) -> Iterator[None]:
         yield
     except ArtifactError as error:
         raise ArtifactError(f"{what}: {error}; {then}") from error
+    except InputError:
+        raise
     except EmonetError as error:
         raise BackendError(f"{what}: {error}") from error
     except Exception as error:

@@ -16,6 +16,7 @@ from emonet_deploy.errors import ArtifactError, BackendError, one_line
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.tensorrt.cuda import Buffer, Gpu
 from emonet_deploy.runtime.backends.tensorrt.cuda_graph import CudaGraph, capture
+from emonet_deploy.runtime.backends.tensorrt.device_array import DeviceArray, DeviceInput
 from emonet_deploy.runtime.backends.tensorrt.library import Library, checked
 from emonet_deploy.runtime.metadata import EngineInfo, ModelInfo, TensorInfo
 
@@ -128,12 +129,13 @@ class Slot:
         """Release the buffers and the stream."""
         self._undo.close()
 
-    def start(self, images: Array, names: Sequence[str]) -> None:
+    def start(self, images: Array | DeviceInput, names: Sequence[str]) -> None:
         """Put a run on the stream; ``finish`` waits for it. After an error nothing is under way.
 
         Args:
-            images: a batch that is at most the engine's largest.
-            names: of the outputs to copy.
+            images: a batch that is at most the engine's largest; on a device it must stay as it is
+                until the run is over.
+            names: of the outputs to copy to the host.
 
         Raises:
             BackendError: the slot has been detached, or CUDA or TensorRT failed.
@@ -141,11 +143,12 @@ class Slot:
         n = len(images)
         self._batch = self._sizes[bisect_left(self._sizes, n)]
         self._prepare(self._batch)
-        host = self._buffers[self._input.name].host
-        host[:n] = images
-        host[n : self._batch] = 0
+        if not isinstance(images, DeviceInput):
+            host = self._buffers[self._input.name].host
+            host[:n] = images
+            host[n : self._batch] = 0
         try:
-            self._enqueue(n, names)
+            self._enqueue(images, names)
         except BaseException:
             # Whatever happened, nobody may touch the buffers while the device does.
             self.wait()
@@ -155,6 +158,19 @@ class Slot:
         """Wait for a run of ``n`` images and return fresh arrays."""
         self.wait()
         return {name: self._buffers[name].host[:n].copy() for name in names}
+
+    def finish_on_device(self, n: int, names: Sequence[str]) -> dict[str, DeviceArray]:
+        """Copy the outputs of a run of ``n`` images on the device, and wait for both."""
+        driver, results = self._gpu.driver, {}
+        try:
+            for name in names:
+                buffer = self._buffers[name]
+                made = DeviceArray(self._gpu, (n, *buffer.host.shape[1:]), buffer.host.dtype.str)
+                results[name] = made
+                driver.memcpy_dtod_async(made.allocation, buffer.device, made.nbytes, self._stream)
+        finally:
+            self.wait()
+        return results
 
     def measure(self, images: Array, names: Sequence[str]) -> DeviceTimes:
         """Run a batch and return how long the device took; the results are not kept."""
@@ -202,11 +218,15 @@ class Slot:
             raise
         self._plans[batch] = plan
 
-    def _enqueue(self, n: int, names: Sequence[str]) -> None:
-        driver = self._gpu.driver
+    def _enqueue(self, images: Array | DeviceInput, names: Sequence[str]) -> None:
+        driver, n = self._gpu.driver, len(images)
         self._mark(0)
         source = self._buffers[self._input.name]
-        driver.memcpy_htod_async(source.device, source.host[: self._batch], self._stream)
+        if isinstance(images, DeviceInput):
+            size = n * (source.host.nbytes // len(source.host))
+            driver.memcpy_dtod_async(source.device, images.address, size, self._stream)
+        else:
+            driver.memcpy_htod_async(source.device, source.host[: self._batch], self._stream)
         self._mark(1)
         self._execute()
         self._mark(2)

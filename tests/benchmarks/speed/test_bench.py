@@ -1,26 +1,52 @@
 import json
+import sys
 
+import numpy as np
 import pytest
 
 from emonet_deploy.benchmarks.environment import describe_environment
 from emonet_deploy.benchmarks.speed.bench import Candidate, run_bench
 from emonet_deploy.benchmarks.speed.footprint import measure_footprint
+from emonet_deploy.benchmarks.speed.reference import (
+    RememberingSession,
+    choose_layout,
+    keep_freed_memory,
+)
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.registry import load_session
+
+
+class Counting(RememberingSession):
+    """Tells the sizes of the batches that reach a session."""
+
+    backend = "onnx"
+
+    def __init__(self, session):
+        super().__init__(session)
+        self.batches = []
+
+    def run(self, images, outputs=None):
+        self.batches.append(len(images))
+        return self._session.run(images, outputs)
 
 
 def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
     with load_session(onnx8, device="cpu") as reference, load_session(onnx8) as made:
         twin = onnx8.with_name("twin.onnx")
         twin.write_bytes(onnx8.read_bytes())
-        rows = run_bench(
-            Candidate(reference, onnx8),
-            [Candidate(made, twin)],
+        counted = Counting(reference)
+        found = run_bench(
+            Candidate(counted, onnx8),
+            [Candidate(made, twin), Candidate(made, twin)],
             [1, 2],
             crops(make_faces(4, PARITY_SEED)),
             seconds=0.1,
         )
+        first = next(found)  # as soon as it is known
+        assert counted.batches.count(4) == 1  # agreement, once for both
+        assert 2 not in counted.batches
+        rows = [first, *(row for i, row in enumerate(found, 1) if i % 2 == 0)]
     assert [row.batch for row in rows] == [1, 2]
     for row in rows:
         assert row.n >= 5
@@ -29,6 +55,37 @@ def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
         assert row.agreement == 1
         assert row.size_mb == pytest.approx(onnx8.stat().st_size / 1e6)
         json.dumps(row.to_dict(), allow_nan=False)
+
+
+def test_no_row_does_more_than_the_machine_can(onnx8):
+    with load_session(onnx8, device="cpu") as session:
+        (row,) = run_bench(
+            Candidate(session, onnx8),
+            [Candidate(session, onnx8)],
+            [1],
+            crops(make_faces(2, PARITY_SEED)),
+            seconds=0.1,
+        )
+    assert 0.05 < row.peak_share <= 1
+
+
+def test_the_reference_keeps_what_it_frees_and_its_faster_layout(standin8):
+    class Clock:
+        now, slow = 0.0, 0
+
+        def __call__(self):
+            self.now += self.slow
+            return self.now
+
+    assert keep_freed_memory() == (sys.platform == "linux")
+    clock = Clock()
+    with load_session(standin8, device="cpu") as session:
+        image = np.random.default_rng(0).random((1, 3, 256, 256), np.float32)
+        before = session.run(image)
+        assert choose_layout(session, clock) == "contiguous"  # as fast as the other
+        session.lay_out("channels last")
+        for name, values in session.run(image).items():
+            np.testing.assert_allclose(values, before[name], rtol=1e-3, atol=1e-4)
 
 
 def test_memory_at_batch_1_stays_below_600_mb(onnx8):

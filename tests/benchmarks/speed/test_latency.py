@@ -1,6 +1,8 @@
+from itertools import pairwise
+
 import pytest
 
-from emonet_deploy.benchmarks.speed.latency import Timing, time_in_turns
+from emonet_deploy.benchmarks.speed.latency import Timing, time_in_bursts, time_in_turns
 
 
 class Clock:
@@ -37,3 +39,27 @@ def test_calls_are_timed_in_turns_and_the_warm_up_does_not_count():
 def test_percentiles_are_those_of_the_samples():
     timing = Timing(tuple(float(i) for i in range(101)))
     assert [timing.percentile(q) for q in (50, 90, 99)] == [50, 90, 99]
+
+
+def test_what_runs_on_a_gpu_is_timed_in_bursts_and_warmed_before_each():
+    clock, order = Clock(), []
+
+    def call(name, duration):
+        def run():
+            # As a GPU does: after another has run, the first calls are slow.
+            slow = not order or order[-1] != name
+            order.append(name)
+            clock.now += duration * (5 if slow else 1)
+
+        return run
+
+    calls = {"slow": call("slow", 0.02), "fast": call("fast", 0.001)}
+    timings = time_in_bursts(calls, warmup=1.0, seconds=1.0, clock=clock)
+    for timing in timings.values():
+        assert len(timing.samples) >= 500
+    assert timings["fast"].percentile(99) == pytest.approx(1)
+    assert timings["slow"].percentile(99) == pytest.approx(20)
+    first = order.index("fast")
+    assert set(order[:first]) == {"slow"}
+    changes = sum(a != b for a, b in pairwise(order))
+    assert changes < len(order) / 50

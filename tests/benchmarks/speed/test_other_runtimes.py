@@ -60,7 +60,7 @@ def test_a_peer_gets_a_row_without_file_or_memory(reference, onnx8, faces):
 def test_a_peer_that_computes_something_else_is_not_timed(reference, onnx8, faces):
     wrong = as_peer(reference, onnx8, lambda name, out: out * (1.1 if name == "valence" else 1))
     with pytest.raises(BackendError, match=r"numpy .* computes another valence"):
-        run_bench(Candidate(reference, onnx8), [Candidate(wrong)], [1], faces, seconds=0.05)
+        list(run_bench(Candidate(reference, onnx8), [Candidate(wrong)], [1], faces, seconds=0.05))
 
 
 def test_an_unknown_peer_is_one_line(reference, onnx8, standin8):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from helpers.bench_rows import PEER, ROW
 
-from emonet_deploy.benchmarks.speed.table import COLUMNS, bench_table, device_table
+from emonet_deploy.benchmarks.speed.table import COLUMNS, bench_table, device_table, verdicts
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import DeviceTimes
 
 
@@ -15,7 +15,24 @@ def test_the_table_has_a_cell_for_each_column_and_dashes_for_what_is_not_known()
 
 
 def test_the_device_table_has_the_rows_that_know_their_times():
-    timed = replace(ROW, backend="trt", device=DeviceTimes(0.1, 2.0, 0.25))
-    assert device_table([ROW, timed]).rows == [
-        ("trt", "fp32", 1, "0.100", "2.000", "0.250"),
+    timed = replace(
+        ROW, backend="trt", target="gpu", device=DeviceTimes(0.1, 2.0, 0.25), clock_mhz=1980,
+        megabytes=245.4, kernels=231, throughput_by_threads={"1": 900.0, "2": 1000.0, "4": 1010.0},
+    )  # fmt: skip
+    table = device_table([ROW, timed])
+    assert len(table.columns) == len(table.rows[0])
+    assert table.rows == [
+        ("trt", "fp32", "1", "0.100", "2.000", "0.250", "245", "231", "1980", "900", "1000", "1010")
     ]
+
+
+def test_int8_that_is_no_faster_on_a_gpu_is_said_in_words():
+    half = replace(ROW, backend="trt", target="gpu", precision="fp16", p50_ms=0.7)
+    half = replace(half, throughput_by_threads={"1": 1400.0})
+    slow, fast = (replace(half, precision="int8", p50_ms=ms) for ms in (0.75, 0.5))
+    (sentence,) = verdicts([ROW, half, slow])
+    assert sentence == (
+        "trt, batch 1: int8 is no faster than fp16 here (0.75 ms and 0.70 ms); use fp16"
+    )
+    assert verdicts([half, fast]) == []
+    assert verdicts([replace(row, throughput_by_threads=None) for row in (half, slow)]) == []

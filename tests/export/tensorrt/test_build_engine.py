@@ -281,11 +281,23 @@ INSPECTED = """{"Layers": [
    "Inputs": [{"Name": "y", "Dimensions": [1, 64, 64, 64], "Datatype": "Half"}],
    "Outputs": [{"Name": "z", "Dimensions": [1, 64, 64, 64], "Datatype": "Float"}],
    "Weights": {"Type": "Half", "Count": 36864},
+   "TacticName": "sm80_xmma_fprop_implicit_gemm_f16f16_f16f16",
    "Metadata": "[ONNX Layer: conv2]"}], "Bindings": ["image", "z"]}"""
 
 
-def test_the_inspectors_json_is_read():
-    layers = layers_from_json(INSPECTED)
+@pytest.mark.parametrize(
+    "text",
+    [
+        INSPECTED,
+        # As version 11 words it: the type has a key of its own, spelt in two ways.
+        INSPECTED.replace('"Format/Datatype": "Half"', '"DataType": "Half", "Format": "Row"'),
+        INSPECTED.replace('"Datatype"', '"DataType"').replace('"Bindings"', '"I/O Tensors"'),
+    ],
+)
+def test_the_inspectors_json_is_read(text):
+    layers = layers_from_json(text)
+    assert layers[3].tactic == "sm80_xmma_fprop_implicit_gemm_f16f16_f16f16"
+    assert layers[3].inputs[0].type == "half"
     assert [layer.precision for layer in layers] == ["unknown", "int8", "float", "half"]
     assert layers[1].nodes == ("conv1", "relu")
     assert layers[1].weights == (9408,)

@@ -5,8 +5,7 @@ import sys
 import threading
 
 import pytest
-from helpers.api_surface import TENSORRT
-from helpers.gpu_world import World, assert_same, images
+from helpers.gpu_world import assert_same, images, load_error
 from helpers.tiny_model import write_tiny
 
 from emonet_deploy.errors import (
@@ -25,24 +24,6 @@ from emonet_deploy.runtime.hardware.gpu import CudaDevice
 from emonet_deploy.runtime.metadata import sidecar_path
 
 T4 = CudaDevice("NVIDIA T4", "7.5", "13.0")
-
-
-@pytest.fixture(params=TENSORRT)
-def world(request, tmp_path, monkeypatch):
-    yield World(request.param, tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
-
-
-@pytest.fixture
-def world_11(tmp_path, monkeypatch):
-    yield World("tensorrt-11.4", tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
-
-
-@pytest.fixture
-def world_rtx(tmp_path, monkeypatch):
-    yield World("tensorrt_rtx-1.7", tmp_path, monkeypatch)
-    cuda.open_gpu.cache_clear()
 
 
 @pytest.mark.parametrize("interface", ["tensor", "image"])
@@ -207,22 +188,14 @@ def test_device_times_cover_the_parts_of_a_run(world_11):
 # What is compared before TensorRT sees the engine
 
 
-def load_error(world, path, kind=ArtifactError):
-    world.gpu.start()
-    with pytest.raises(kind) as caught:
-        load_session(path)
-    assert "Runtime.deserialize_cuda_engine" not in world.gpu.log
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_another_gpu_is_refused_with_the_command_that_rebuilds(world_11):
     path = world_11.build(max_batch=6)
     world_11.card(T4)
     message = load_error(world_11, path)
     assert "built on NVIDIA L4 8.9, here is NVIDIA T4 7.5" in message
     command = f"emonet build {world_11.folder / 'm.onnx'} --engine trt --min-batch 1"
-    assert f"{command} --opt-batch 6 --max-batch 6 --out {path}" in message
+    sizes = "--opt-batch 6 --max-batch 6 --optimize throughput"
+    assert f"{command} {sizes} --out {path}" in message
 
 
 def test_another_version_is_refused(world):
@@ -362,6 +335,18 @@ def test_rtx_keeps_its_kernels_from_one_session_to_the_next(world_rtx):
     assert kept.read_bytes() == b"kernels kernels "
 
 
+def test_rtx_keeps_them_before_the_session_ends_and_for_each_gpu(world_rtx):
+    """A killed server need not compile again, and two cards in one machine keep their own."""
+    path = world_rtx.build()
+    folder = world_rtx.folder / "home" / "rtx-kernels"
+    with world_rtx.open(path) as session:
+        session.run(images(1))
+        assert [file.read_bytes() for file in folder.iterdir()] == [b"kernels "]
+    world_rtx.card(CudaDevice("NVIDIA A10", "8.6", "13.0"))
+    world_rtx.open(path).close()
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_rtx_starts_afresh_from_kernels_it_does_not_take(world_rtx):
     path = world_rtx.build()
     world_rtx.open(path).close()
@@ -390,12 +375,17 @@ def test_without_a_gpu_the_way_out_is_told(world):
 def test_all_that_is_missing_is_named_at_once(world_11, monkeypatch):
     path = world_11.build()
     world_11.card(None)
-    for name in ("tensorrt", "pycuda", "pycuda.driver"):
+    for name in ("tensorrt", "pycuda", "pycuda.driver", "cuda.bindings", "cuda.bindings.driver"):
         monkeypatch.setitem(sys.modules, name, None)
     message = load_error(world_11, path, MissingDependencyError)
-    for part in ("tensorrt-cu13>=10.13,<12'", "NVIDIA GPU", "pip install 'pycuda", "--engine onnx"):
+    for part in (
+        "tensorrt-cu13>=10.13,<12'",
+        "NVIDIA GPU",
+        "pycuda or cuda-bindings",
+        "--engine onnx",
+    ):
         assert part in message
-    assert "cuda-bindings" not in message  # it can do without
+    assert message.count("pip install 'cuda-bindings>=13'") == 1  # alone it is optional, too
 
 
 # The driver itself

@@ -1,0 +1,1 @@
+"""What a GPU does with EmoNet, and what bounds it."""

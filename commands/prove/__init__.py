@@ -1,0 +1,1 @@
+"""``emonet prove``: what holds on this machine's GPU, stage by stage."""
