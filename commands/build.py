@@ -44,10 +44,15 @@ def build(
     ] = None,
 ) -> None:
     """Compile an ONNX model into a TensorRT engine."""
+    from emonet_deploy.commands.outputs import check_outputs
+    from emonet_deploy.emonet_ref.storage.path_queries import is_dir
     from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions
+    from emonet_deploy.runtime.backends.registry import SUFFIXES
 
+    named = out is not None and out.suffix.lower() in SUFFIXES["engine"] and not is_dir(out)
+    check_outputs([report_file, out if named else None], [model])
     options = BuildOptions(max_batch, opt_batch, min_batch, tuple(sm), workspace, level)
     with phase_bar(f"building {model.name}") as progress:
         built = build_engine(model, out, engine, options, progress)

@@ -51,7 +51,9 @@ def convert(
     """Write a data set of any known layout as the toolkit's table; see docs/datasets.md."""
     from emonet_deploy.benchmarks.datasets.convert import write_table
     from emonet_deploy.benchmarks.datasets.load import read_dataset
+    from emonet_deploy.commands.outputs import check_outputs
 
+    check_outputs([], [source], kept=[table])
     dataset = read_dataset(source, 8, split, form)
     for reason, count in dataset.left_out.items():
         say(f"left out: {count} {reason}")

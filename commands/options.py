@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 import typer
 
 from emonet_deploy.commands.console import set_verbosity
+from emonet_deploy.commands.process.streams import hear_libraries
 from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
 from emonet_deploy.runtime.choices import Device as DeviceName
 
@@ -73,6 +74,8 @@ class Reporting:
         """Set what is printed on standard error, if either option was given."""
         if self.quiet and self.verbose:
             raise typer.BadParameter("--quiet and --verbose exclude each other")
+        if self.verbose:
+            hear_libraries()
         if self.quiet or self.verbose:
             set_verbosity(quiet=self.quiet, verbose=self.verbose)
 

@@ -37,6 +37,7 @@ def parity(
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.parity.compare import compare
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         layer_differences,
         parity_crops,
@@ -45,9 +46,11 @@ def parity(
     from emonet_deploy.runtime.backends.registry import load_session
     from emonet_deploy.runtime.precision_specs import gates_of
 
+    check_outputs([json_file], [artifact, checkpoint])
     with load_session(artifact, engine_of(engine, device), device, threads) as session:
         info = session.info
         source = resolve_reference(info.checkpoint, info.nclass, checkpoint, say)
+        check_outputs([json_file], [source.path])
         gates = gates_of(info.precision, info.target)
         with (
             load_session(source.path, device="cpu", threads=threads) as reference,

@@ -9,6 +9,7 @@ import typer
 from emonet_deploy.commands.console import say, warn
 from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.options import DetectedFaces, Model, engine_of
+from emonet_deploy.commands.process.streams import hear_libraries
 
 __all__ = ["serve"]
 
@@ -64,6 +65,7 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
     """
     # Read when OpenCV is loaded, here and by the workers: what goes wrong is said by us, once.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    hear_libraries()  # the workers log there
     from emonet_deploy.runtime.hardware.cpu import usable_processors
     from emonet_deploy.serving import server
     from emonet_deploy.serving.worker_settings import Settings

@@ -100,3 +100,8 @@ class Reports:
     compare: Annotated[
         Path | None, typer.Option(help="JSON of an older run: what has changed?")
     ] = None
+
+    @property
+    def files(self) -> list[Path | None]:
+        """The files that are to be written."""
+        return [self.json, self.markdown, self.plot]

@@ -38,6 +38,12 @@ class Samples:
         typer.Option(help="Keep a row for each sample there (.csv, .parquet), and go on from it."),
     ] = None
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that are to be written: predictions, and what they were made with."""
+        rows = self.predictions
+        return [] if rows is None else [rows, Path(f"{rows}.json")]
+
 
 @dataclass(frozen=True)
 class Gates:
