@@ -9,6 +9,7 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
 from emonet_deploy.emonet_ref.storage.path_queries import exists, open_file, resolve
 from emonet_deploy.errors import DatasetError
 
@@ -68,7 +69,7 @@ def write_table(
             expression = "" if sample.expression == NO_EXPRESSION else sample.expression
             start = (pictures / sample.path).relative_to(folder).as_posix()
             box = sample.box or ("", "", "", "")
-            writer.writerow((start, expression, sample.valence, sample.arousal, *box))
+            writer.writerow((csv_path(start), expression, sample.valence, sample.arousal, *box))
     return len(kept)
 
 

@@ -227,7 +227,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _open(address: _Address, start: int, timeout: float) -> HTTPResponse | None:
     """Ask for an address from byte ``start`` on; None when there is nothing from there on."""
     with _network_errors(timeout):
-        request = urllib.request.Request(address.url, headers={"User-Agent": "emonet-deploy"})
+        # That it is http or https, `_parse` has seen to.
+        agent = {"User-Agent": "emonet-deploy"}
+        request = urllib.request.Request(address.url, headers=agent)  # noqa: S310
         if address.credentials is not None:
             request.add_unredirected_header("Authorization", address.credentials)
         if start:
