@@ -20,17 +20,18 @@ def build(
         EngineKind,
         typer.Option("--engine", "--backend", help="trt: on its GPU; trt-rtx: anywhere."),
     ] = "trt",
-    max_batch: Annotated[int, typer.Option(help="Largest batch at once.", min=1)] = 16,
+    max_batch: Annotated[int, typer.Option(help="Largest batch at once.", min=1, max=65536)] = 16,
     opt_batch: Annotated[
-        int | None, typer.Option(help="Batch to be fastest at; by default 8 or the largest.", min=1)
+        int | None,
+        typer.Option(help="Batch to be fastest at; by default 8 or the largest.", min=1, max=65536),
     ] = None,
-    min_batch: Annotated[int, typer.Option(help="Smallest batch.", min=1)] = 1,
+    min_batch: Annotated[int, typer.Option(help="Smallest batch.", min=1, max=65536)] = 1,
     sm: Annotated[
         Sequence[int],
         whole_numbers("--sm", help="trt-rtx: compute capabilities, as 75,80,86,89,120,121."),
     ] = (),
     workspace: Annotated[
-        int | None, typer.Option(help="Limit of scratch memory, MiB.", min=1)
+        int | None, typer.Option(help="Limit of scratch memory, MiB.", min=1, max=1 << 20)
     ] = None,
     level: Annotated[
         int | None,

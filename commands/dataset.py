@@ -14,7 +14,7 @@ __all__ = ["convert", "make"]
 
 def make(
     folder: Path,
-    n: Annotated[int, typer.Option("--n", help="Number of samples.", min=1)] = 500,
+    n: Annotated[int, typer.Option("--n", help="Number of samples.", min=1, max=1_000_000)] = 500,
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     seed: Annotated[int, typer.Option(help="Of faces and labels.", min=0)] = 0,

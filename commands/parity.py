@@ -25,7 +25,9 @@ def parity(
     checkpoint: Annotated[
         str | None, typer.Option(help="The reference; by default the one it was made from.")
     ] = None,
-    faces: Annotated[int, typer.Option("--n", help="Number of procedural faces.", min=2)] = 96,
+    faces: Annotated[
+        int, typer.Option("--n", help="Number of procedural faces.", min=2, max=10_000)
+    ] = 96,
     layers: Annotated[
         bool, typer.Option("--layers", help="Also after each layer of an ONNX model, on 4 faces.")
     ] = False,

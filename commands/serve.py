@@ -45,12 +45,13 @@ class Workers:
     panel: ClassVar[str] = "Processes"
 
     readers: Annotated[
-        int, typer.Option(help="That hold the model; with one, its death ends all.", min=1)
+        int, typer.Option(help="That hold the model; with one, its death ends all.", min=1, max=256)
     ] = 2
     finders: Annotated[
-        int | None, typer.Option(help="That find faces; else one for two processors.", min=1)
+        int | None,
+        typer.Option(help="That find faces; else one for two processors.", min=1, max=256),
     ] = None
-    batch: Annotated[int, typer.Option(help="Faces a reader runs at once.", min=1)] = 8
+    batch: Annotated[int, typer.Option(help="Faces a reader runs at once.", min=1, max=4096)] = 8
     wait: Annotated[
         int, typer.Option(help="Milliseconds a face waits for others to fill its batch.", min=1)
     ] = 5

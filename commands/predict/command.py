@@ -23,7 +23,7 @@ def predict(
     camera: Annotated[
         str | None, typer.Option(help="A camera: its number, or its address (rtsp://, http://).")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Faces run at once.", min=1)] = 8,
+    batch: Annotated[int, typer.Option(help="Faces run at once.", min=1, max=4096)] = 8,
 ) -> None:
     """Tell the emotion, valence and arousal of every face in pictures, videos or a camera."""
     from emonet_deploy.commands.outputs import check_outputs
