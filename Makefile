@@ -6,7 +6,7 @@ ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup demo test test-slow test-gpu gpu-proof test-triton test-soak-serve lint format clean
+.PHONY: help setup demo test test-slow test-gpu gpu-proof test-lowest test-triton test-soak-serve lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,20 @@ test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU, tensorrt and py
 gpu-proof: $(INSTALLED) ## Prove on an NVIDIA GPU what holds there, and measure it; ten minutes
 	$(BIN)/emonet prove
 
+test-lowest: .venv-lowest/installed ## Run the tests with the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
+	.venv-lowest/bin/python -m pytest -q -n 2 --dist loadfile
+
+# All but PyTorch, whose old versions are a gigabyte each: it is the one of constraints.txt.
+.venv-lowest/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	.venv-lowest/bin/python docs/scripts/lowest_versions.py export dev -- torch > .venv-lowest/lowest.txt
+	grep '^torch' constraints.txt >> .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c .venv-lowest/lowest.txt ".[export,dev]"
+	touch $@
+
 test-triton: $(INSTALLED) .venv-triton/installed ## Run the tests on the real tritonserver of nvidia-pytriton
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
 	$(BIN)/python -m pytest -q -m triton -rs
@@ -62,4 +76,4 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff format .
 
 clean: ## Remove the virtual environment and everything that was built
-	rm -rf .venv .venv-triton artifacts build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-triton artifacts build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,13 +16,7 @@ from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
 from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
-from emonet_deploy.commands.console import (
-    logging_to_stderr,
-    say,
-    show,
-    standard_output,
-    warn,
-)
+from emonet_deploy.commands.console import logging_to_stderr, say, show, warn
 from emonet_deploy.commands.doctor import doctor
 from emonet_deploy.commands.eval.command import evaluate
 from emonet_deploy.commands.exit_codes import ExitCode
@@ -30,9 +24,14 @@ from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.process.signals import sigterm_as_interrupt
+from emonet_deploy.commands.process.streams import (
+    libraries_silenced,
+    open_missing_streams,
+    standard_output,
+)
 from emonet_deploy.commands.prove.command import prove
 from emonet_deploy.commands.serve import serve
-from emonet_deploy.commands.signals import sigterm_as_interrupt
 from emonet_deploy.commands.triton import triton
 from emonet_deploy.errors import EmonetError, ParityError, one_line
 
@@ -51,6 +50,8 @@ class _Commands(TyperGroup):
                     sys.stdout.flush()
         except typer.Exit as stop:
             code = stop.exit_code
+        except typer.Abort:  # Ctrl-C before a command has begun
+            code = ExitCode.INTERRUPTED
         except SystemExit as stop:  # how rich ends where nobody reads the help
             closed = isinstance(stop.__context__, BrokenPipeError)
             code = ExitCode.OUTPUT_CLOSED if closed else stop.code
@@ -60,11 +61,20 @@ class _Commands(TyperGroup):
         except EmonetError as error:
             code = ExitCode.GATE_FAILED if isinstance(error, ParityError) else ExitCode.ERROR
             _report(error.message, error.hint)
+        except MemoryError:
+            code = ExitCode.ERROR
+            _report("there is not enough memory", "give it less at once, or more memory")
         except ImportError as error:  # of OpenCV without libGL.so.1, as in slim containers
             code = ExitCode.ERROR
             _report(
                 f"a package that is needed cannot be loaded ({one_line(error)})",
                 "`emonet doctor` says which, and what to install",
+            )
+        except Exception as error:  # a fault of ours, or of a library, that nobody foresaw
+            code = ExitCode.ERROR
+            _report(
+                f"{type(error).__name__}: {one_line(error)}",
+                "nobody foresaw this: please report it, with what `emonet --debug ...` shows",
             )
         if standalone_mode:
             sys.exit(code)
@@ -77,7 +87,7 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt as interrupt:
             say("interrupted; what was complete is kept")
             raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
-        except EmonetError:
+        except Exception:
             if ctx.params.get("debug"):
                 traceback.print_exc()
             raise
@@ -136,25 +146,15 @@ def _root(
 
 def main() -> None:
     """Run the command line."""
-    _open_missing_streams()
+    open_missing_streams()
     # Read when OpenCV is loaded, by whichever option or command: what goes wrong is said by us.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     for stream in (sys.stdout, sys.stderr):
         # What the encoding of a terminal or pipe lacks is written as an escape.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with sigterm_as_interrupt():
+    with sigterm_as_interrupt(), libraries_silenced():
         app()
-
-
-def _open_missing_streams() -> None:
-    """Put nothing in the place of standard streams that were closed by whoever started this.
-
-    Otherwise the next file that is opened would take their number, and whatever a library prints.
-    """
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - for as long as we live
 
 
 if __name__ == "__main__":

@@ -25,18 +25,19 @@ def build(
         typer.Option(help="latency: batches of 1; throughput: up to 64, fastest at 32."),
     ] = "throughput",
     max_batch: Annotated[
-        int | None, typer.Option(help="Largest batch at once, instead of --optimize's.", min=1)
+        int | None,
+        typer.Option(help="Largest batch at once, instead of --optimize's.", min=1, max=65536),
     ] = None,
     opt_batch: Annotated[
-        int | None, typer.Option(help="Batch to be fastest at, likewise.", min=1)
+        int | None, typer.Option(help="Batch to be fastest at, likewise.", min=1, max=65536)
     ] = None,
-    min_batch: Annotated[int, typer.Option(help="Smallest batch.", min=1)] = 1,
+    min_batch: Annotated[int, typer.Option(help="Smallest batch.", min=1, max=65536)] = 1,
     sm: Annotated[
         Sequence[int],
         whole_numbers("--sm", help="trt-rtx: compute capabilities, as 75,80,86,89,120,121."),
     ] = (),
     workspace: Annotated[
-        int | None, typer.Option(help="Limit of scratch memory, MiB.", min=1)
+        int | None, typer.Option(help="Limit of scratch memory, MiB.", min=1, max=1 << 20)
     ] = None,
     level: Annotated[
         int | None,
@@ -60,11 +61,16 @@ def build(
     ] = None,
 ) -> None:
     """Compile an ONNX model into a TensorRT engine."""
+    from emonet_deploy.commands.outputs import check_outputs
+    from emonet_deploy.emonet_ref.storage.path_queries import is_dir
     from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions
+    from emonet_deploy.runtime.backends.registry import SUFFIXES
     from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES
 
+    named = out is not None and out.suffix.lower() in SUFFIXES["engine"] and not is_dir(out)
+    check_outputs([report_file, out if named else None], [model])
     options = BuildOptions(
         max_batch, opt_batch, min_batch, tuple(sm), workspace, level, optimize,
         hardware_compatibility, version_compatible,

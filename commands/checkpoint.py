@@ -46,11 +46,14 @@ def standin(
     out: Annotated[Path | None, typer.Option(help="Copy it there.")] = None,
 ) -> None:
     """Make a checkpoint of untrained weights, to try everything without the originals."""
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import resolve_checkpoint
     from emonet_deploy.emonet_ref.storage.files import atomic_write
     from emonet_deploy.errors import CheckpointError
 
+    check_outputs([out], [])
     path = resolve_checkpoint(f"standin:{seed}", nclass, say).path
+    check_outputs([out], [path])
     if out is not None:
         with atomic_write(out, CheckpointError) as temporary:
             temporary.write_bytes(path.read_bytes())

@@ -6,19 +6,15 @@ and messages hold that would break a line, a column or a terminal is written as 
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import typer
-
-from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.process.streams import standard_output
 from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.errors import InputError
 
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -38,7 +34,6 @@ __all__ = [
     "say",
     "set_verbosity",
     "show",
-    "standard_output",
     "warn",
     "write_json",
 ]
@@ -72,30 +67,6 @@ def warn(message: str) -> None:
     """Print a warning or an error."""
     with suppress(OSError):  # Nobody can be told that nobody can be told.
         print(readable(message), file=sys.stderr, flush=True)
-
-
-@contextmanager
-def standard_output() -> Iterator[None]:
-    """Say in one line that standard output takes no more; end quietly where nobody reads it.
-
-    Raises:
-        InputError: a write in the block failed.
-        typer.Exit: it failed because the reader has gone.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:  # of a file: not ours
-            raise
-        # What is still in the buffer goes nowhere, or Python would fail on it once more at its end.
-        with suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from error
-        raise InputError(
-            f"cannot write to standard output: {error.strerror or error}",
-            hint="free some space or send it elsewhere",
-        ) from error
 
 
 @contextmanager
@@ -232,13 +203,15 @@ def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if not console.is_terminal or _is_quiet():
+        yield lambda text, done, total: None
+        return
     with Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal or _is_quiet(),
         transient=True,
     ) as progress:
         task = progress.add_task(readable(label), total=None)

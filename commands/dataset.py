@@ -14,7 +14,7 @@ __all__ = ["convert", "make"]
 
 def make(
     folder: Path,
-    n: Annotated[int, typer.Option("--n", help="Number of samples.", min=1)] = 500,
+    n: Annotated[int, typer.Option("--n", help="Number of samples.", min=1, max=1_000_000)] = 500,
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     seed: Annotated[int, typer.Option(help="Of faces and labels.", min=0)] = 0,
@@ -51,7 +51,9 @@ def convert(
     """Write a data set of any known layout as the toolkit's table; see docs/datasets.md."""
     from emonet_deploy.benchmarks.datasets.convert import write_table
     from emonet_deploy.benchmarks.datasets.load import read_dataset
+    from emonet_deploy.commands.outputs import check_outputs
 
+    check_outputs([], [source], kept=[table])
     dataset = read_dataset(source, 8, split, form)
     for reason, count in dataset.left_out.items():
         say(f"left out: {count} {reason}")

@@ -55,13 +55,18 @@ def export(
 ) -> None:
     """Write the reference as ONNX; done only when it was shown to compute the same."""
     from emonet_deploy.benchmarks.environment import describe_environment
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         export_checked,
         load_calibration,
         resolve_checkpoint,
     )
+    from emonet_deploy.runtime.metadata import artifact_name
 
+    model = out / artifact_name(nclass, precision, target, interface)
+    check_outputs([json_file, model], [checkpoint, calibration])
     source = resolve_checkpoint(checkpoint, nclass, say)
+    check_outputs([json_file, model], [source.path])
     faces = None
     if precision == "int8" or (precision == "fp16" and calibration is not None):
         faces = load_calibration(calibration, source.identity, budget, calibrator)

@@ -5,12 +5,14 @@ from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import typer
 
 from emonet_deploy.commands.console import set_verbosity
+from emonet_deploy.commands.process.streams import hear_libraries
 from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
 from emonet_deploy.runtime.choices import Device as DeviceName
 
@@ -36,6 +38,12 @@ __all__ = [
     "words",
 ]
 
+_MOST = 65_536
+"""The largest number in a list: of a batch, of threads, of connections."""
+
+_LARGEST = 2**63 - 1
+"""The largest number that libraries in C take."""
+
 NClass = Annotated[Literal[5, 8], typer.Option("--nclass", help="Number of emotion classes.")]
 CheckpointName = Annotated[
     str,
@@ -51,7 +59,9 @@ TargetName = Annotated[Target, typer.Option("--target", help="What the artifact 
 Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
 Device = Annotated[DeviceName, typer.Option("--device", help="Where the artifact runs.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads of one run.", min=1)]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="CPU threads of one run.", min=1, max=1024)
+]
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Reporting:
         """Set what is printed on standard error, if either option was given."""
         if self.quiet and self.verbose:
             raise typer.BadParameter("--quiet and --verbose exclude each other")
+        if self.verbose:
+            hear_libraries()
         if self.quiet or self.verbose:
             set_verbosity(quiet=self.quiet, verbose=self.verbose)
 
@@ -108,7 +120,7 @@ class DetectedFaces:
     detector_model: Annotated[Path | None, typer.Option(help="YuNet's model file.")] = None
     detect_size: Annotated[
         int | None,
-        typer.Option(help="Pixels of the longer side when faces are searched.", min=32),
+        typer.Option(help="Pixels of the longer side when faces are searched.", min=32, max=16384),
     ] = None
     min_score: Annotated[
         float, typer.Option(help="Lowest score of a face, 0 to 1.", min=0, max=1)
@@ -142,6 +154,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: Any) -> None:
+        for name, value in values.items():
+            _require_a_number(name, value)
         made = {
             name: kind(**{field.name: values.pop(field.name) for field in fields(kind)})
             for name, kind in groups.items()
@@ -152,6 +166,16 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = flat  # type: ignore[attr-defined] # what Typer reads
     run.__annotations__ = {name: p.annotation for name, p in flat.parameters.items()}
     return run
+
+
+def _require_a_number(name: str, value: object) -> None:
+    """Refuse what passes for a number and compares with none, or that no library takes."""
+    too_large = isinstance(value, int) and abs(value) > _LARGEST
+    if too_large or (isinstance(value, float) and not isfinite(value)):
+        option = name.replace("_", "-")
+        raise typer.BadParameter(
+            f"--{option} must be a {'smaller' if too_large else 'finite'} number"
+        )
 
 
 def _field_parameters(kind: type[Any]) -> Iterator[Parameter]:
@@ -210,7 +234,7 @@ def parse_words(value: str | Sequence[str], known: Sequence[str]) -> tuple[str, 
 
 
 def parse_numbers(value: str | Sequence[int]) -> tuple[int, ...]:
-    """Return the whole numbers from 1 in a list with commas; a default, which is no text, as it is.
+    """Return the whole numbers in a list with commas; a default, which is no text, as it is.
 
     Raises:
         typer.BadParameter: something else is in it.
@@ -219,8 +243,9 @@ def parse_numbers(value: str | Sequence[int]) -> tuple[int, ...]:
         return tuple(value)
     found = _parts(value)
     for part in found:
-        if not part.isdecimal() or int(part) < 1:
-            raise typer.BadParameter(f"{part!r} is not a whole number from 1.")
+        if not (part.isdecimal() and len(part) <= len(str(_MOST)) and 1 <= int(part) <= _MOST):
+            shown = part if len(part) <= 40 else f"{part[:40]}..."
+            raise typer.BadParameter(f"{shown!r} is not a whole number from 1 to {_MOST}.")
     return tuple(map(int, found))
 
 

@@ -25,7 +25,9 @@ def parity(
     checkpoint: Annotated[
         str | None, typer.Option(help="The reference; by default the one it was made from.")
     ] = None,
-    faces: Annotated[int, typer.Option("--n", help="Number of procedural faces.", min=2)] = 96,
+    faces: Annotated[
+        int, typer.Option("--n", help="Number of procedural faces.", min=2, max=10_000)
+    ] = 96,
     layers: Annotated[
         bool, typer.Option("--layers", help="Also after each layer of an ONNX model, on 4 faces.")
     ] = False,
@@ -37,6 +39,7 @@ def parity(
     """Compare an artifact with the reference it came from; exit code 3 when a gate fails."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.parity.compare import compare
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         layer_differences,
         parity_crops,
@@ -45,9 +48,11 @@ def parity(
     from emonet_deploy.runtime.backends.registry import load_session
     from emonet_deploy.runtime.precision_specs import gates_of
 
+    check_outputs([json_file], [artifact, checkpoint])
     with load_session(artifact, engine_of(engine, device), device, threads) as session:
         info = session.info
         source = resolve_reference(info.checkpoint, info.nclass, checkpoint, say)
+        check_outputs([json_file], [source.path])
         gates = gates_of(info.precision, info.target)
         with (
             load_session(source.path, device="cpu", threads=threads) as reference,

@@ -11,6 +11,7 @@ from emonet_deploy.benchmarks.metrics.output_error import Difference
 from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.tensorrt.cached import fitting_engine
@@ -265,7 +266,7 @@ def _obtain_model(
 ) -> Path:
     """Return an ONNX model of a checkpoint, made when it is missing or of another one."""
     path = out / artifact_name(nclass, precision, target, interface)
-    if not path.is_file() or read_info(path).checkpoint != source.identity:
+    if not is_file(path) or read_info(path).checkpoint != source.identity:
         say(f"no {path} of the checkpoint {source.identity} yet; making it")
         export_checked(nclass, source, out, say, target, precision, interface)
     return path

@@ -9,6 +9,7 @@ import typer
 from emonet_deploy.commands.console import say, warn
 from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.options import DetectedFaces, Model, engine_of
+from emonet_deploy.commands.process.streams import hear_libraries
 
 __all__ = ["serve"]
 
@@ -44,12 +45,13 @@ class Workers:
     panel: ClassVar[str] = "Processes"
 
     readers: Annotated[
-        int, typer.Option(help="That hold the model; with one, its death ends all.", min=1)
+        int, typer.Option(help="That hold the model; with one, its death ends all.", min=1, max=256)
     ] = 2
     finders: Annotated[
-        int | None, typer.Option(help="That find faces; else one for two processors.", min=1)
+        int | None,
+        typer.Option(help="That find faces; else one for two processors.", min=1, max=256),
     ] = None
-    batch: Annotated[int, typer.Option(help="Faces a reader runs at once.", min=1)] = 8
+    batch: Annotated[int, typer.Option(help="Faces a reader runs at once.", min=1, max=4096)] = 8
     wait: Annotated[
         int, typer.Option(help="Milliseconds a face waits for others to fill its batch.", min=1)
     ] = 5
@@ -64,6 +66,7 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
     """
     # Read when OpenCV is loaded, here and by the workers: what goes wrong is said by us, once.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+    hear_libraries()  # the workers log there
     from emonet_deploy.runtime.hardware.cpu import usable_processors
     from emonet_deploy.serving import server
     from emonet_deploy.serving.worker_settings import Settings

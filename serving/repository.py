@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
+from emonet_deploy.emonet_ref.storage.path_queries import exists
 from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.runtime.backends.registry import artifact_kind
 from emonet_deploy.runtime.choices import Target
@@ -108,7 +109,7 @@ def write_repository(
     folders = [out / options.name]
     if options.faces:
         folders.append(out / f"{options.name}{FACES_SUFFIX}")
-    taken = [folder for folder in folders if folder.exists()]
+    taken = [folder for folder in folders if exists(folder)]
     if taken and not force:
         raise InputError(f"{taken[0]} exists; choose another --name or --out, or add --force")
     with _complete_folder(folders[0]) as folder:

@@ -23,6 +23,7 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.files import atomic_write, exclusive, require_writable
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
 from emonet_deploy.emonet_ref.storage.path_queries import (
     exists,
     read_bytes,
@@ -151,7 +152,7 @@ class PredictionFile:
             known = "" if truth.expression == NO_EXPRESSION else truth.expression
             # Python writes floats so that reading gives the same bits back.
             row = (known, int(expression), truth.valence, valence, truth.arousal, arousal)
-            writer.writerow((number, truth.path, *row))
+            writer.writerow((number, csv_path(truth.path), *row))
         return text.getvalue()
 
     def _resume(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -186,7 +187,7 @@ class PredictionFile:
         """Tell whether rows are of the data set's samples and could be a model's."""
         samples = self._dataset.samples
         known = all(
-            0 <= number < len(samples) and samples[number].path == path
+            0 <= number < len(samples) and csv_path(samples[number].path) == path
             for number, path in zip(numbers.tolist(), paths, strict=True)
         )
         expressions, emotions = values[:, 0], values[:, 1:]

@@ -16,11 +16,7 @@ from emonet_deploy.benchmarks.datasets.base import Dataset, LeftOut, Sample, num
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
-from emonet_deploy.emonet_ref.storage.path_queries import (
-    is_file,
-    read_text,
-    why,
-)
+from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file, read_text, why
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 
@@ -35,7 +31,7 @@ def find_clips(root: Path) -> list[Path]:
     """Return the folders of clips, which hold a JSON file of their own name, below ``root``."""
     found: list[Path] = []
     try:
-        for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())):
+        for folder in (root, *sorted(p for p in root.iterdir() if is_dir(p))):
             if is_file(folder / f"{folder.name}.json"):
                 found.append(folder)
             elif folder != root:

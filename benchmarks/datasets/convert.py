@@ -9,7 +9,8 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.path_queries import exists, resolve
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
+from emonet_deploy.emonet_ref.storage.path_queries import exists, open_file, resolve
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["COLUMNS", "write_table"]
@@ -26,7 +27,7 @@ def write_table(
         dataset: what to write.
         path: a CSV file in the folder of the pictures or above it, since its paths lead down.
         cleaned: keep only samples that pass the paper's cleaning of AffectNet.
-        force: replace a file that lies there.
+        force: replace a table of this kind that lies there; nothing else is.
 
     Returns:
         How many samples were written.
@@ -43,6 +44,8 @@ def write_table(
         )
     if exists(table) and not force:
         raise DatasetError(f"{table} exists; name another file, or add --force")
+    if exists(table) and not _is_ours(table):
+        raise DatasetError(f"{table} is no table of this toolkit's; name another file")
     if dataset.nclass != 8:
         raise DatasetError("a table keeps all eight emotions; read the data set for 8 classes")
     kept = [
@@ -66,5 +69,15 @@ def write_table(
             expression = "" if sample.expression == NO_EXPRESSION else sample.expression
             start = (pictures / sample.path).relative_to(folder).as_posix()
             box = sample.box or ("", "", "", "")
-            writer.writerow((start, expression, sample.valence, sample.arousal, *box))
+            writer.writerow((csv_path(start), expression, sample.valence, sample.arousal, *box))
     return len(kept)
+
+
+def _is_ours(table: Path) -> bool:
+    """Tell by its heading: a data set's own tables must not be replaced."""
+    heading = ",".join(COLUMNS).encode()
+    try:
+        with open_file(table) as file:
+            return file.readline(len(heading) + 2).strip() == heading
+    except OSError:
+        return False

@@ -1,6 +1,5 @@
 """What changed between two runs of ``emonet bench``, beyond the noise."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,14 @@ from typing import Any, Final
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import label
+from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
+from emonet_deploy.emonet_ref.storage.path_queries import read_text, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.output.text_table import Table
 
 __all__ = ["Change", "change_table", "changes_since"]
 
+_MAX_BYTES: Final = 64 << 20
 _IDENTITY: Final = ("backend", "provider", "precision", "target", "threads", "batch")
 
 
@@ -52,7 +54,7 @@ def changes_since(old: Path, rows: Sequence[BenchRow]) -> list[Change]:
         InputError: the older file cannot be read, or is not of ``emonet bench``.
     """
     try:
-        found = json.loads(old.read_text(encoding="utf-8"))["rows"]
+        found = parse_json(read_text(old, _MAX_BYTES))["rows"]
         before = {tuple(row.get(key) for key in _IDENTITY): row for row in found}
         changes = []
         for row in rows:
@@ -62,7 +64,7 @@ def changes_since(old: Path, rows: Sequence[BenchRow]) -> list[Change]:
                 changes.append(Change(row, float(then["speedup"]), noise))
         return changes
     except OSError as error:
-        raise InputError(f"cannot read {old}: {error.strerror}; check --compare") from error
+        raise InputError(f"cannot read {old}: {why(error)}; check --compare") from error
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise InputError(f"{old} is not a JSON result of `emonet bench`") from error
 

@@ -33,6 +33,7 @@ def bench(
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.speed.compare_runs import change_table, changes_since
     from emonet_deploy.benchmarks.speed.table import bench_table, device_table, one_row, verdicts
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         choose_reference,
         obtain,
@@ -41,6 +42,7 @@ def bench(
     )
 
     nclass, checkpoint, out = candidates.nclass, candidates.checkpoint, candidates.out
+    check_outputs(reports.files, [*(artifacts or ()), checkpoint, reports.compare])
     default: Sequence[Backend] = () if artifacts else ("torch", "onnx")
     engines = candidates.engine or default
     require_engines(engines, measurement.device)
@@ -56,6 +58,7 @@ def bench(
         engines, candidates.precision, nclass, source, out, say, candidates.target,
         "latency" if max(measurement.batch) == 1 else "throughput",
     )  # fmt: skip
+    check_outputs(reports.files, [source.path, *(path for path, _ in chosen)])
     if serving.serve is not None:
         _bench_served(chosen[-1], measurement, serving, reports)
         return

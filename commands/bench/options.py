@@ -62,8 +62,10 @@ class Measurement:
     threads: Annotated[
         Sequence[int], whole_numbers(help="CPU threads; by default each library's own choice.")
     ] = ()
-    seconds: Annotated[float, typer.Option(help="Measured time a row, on average.", min=0.1)] = 5.0
-    n: Annotated[int, typer.Option("--n", help="Faces for the agreement.", min=2)] = 32
+    seconds: Annotated[
+        float, typer.Option(help="Measured time a row, on average.", min=0.1, max=3600)
+    ] = 5.0
+    n: Annotated[int, typer.Option("--n", help="Faces for the agreement.", min=2, max=10_000)] = 32
     cuda_graph: Annotated[
         bool, typer.Option("--cuda-graph", help="Run engines as CUDA graphs.")
     ] = False
@@ -100,3 +102,8 @@ class Reports:
     compare: Annotated[
         Path | None, typer.Option(help="JSON of an older run: what has changed?")
     ] = None
+
+    @property
+    def files(self) -> list[Path | None]:
+        """The files that are to be written."""
+        return [self.json, self.markdown, self.plot]

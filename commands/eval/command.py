@@ -46,9 +46,13 @@ def evaluate(
     """Measure accuracy by the paper's protocol, on AffectNet, a table or procedural faces."""
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.commands.eval.run import Evaluated, run_eval
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.runtime.backends.registry import load_session
 
     gates.check_against(samples)
+    page = None if report is None else report / "index.html"
+    read = [artifact, checkpoint, samples.data, gates.against]
+    check_outputs([json_file, page], read, kept=samples.files)
     made = None
     backend = engine_of(engine, device)
     if artifact is None:
@@ -57,6 +61,7 @@ def evaluate(
         made = resolve_checkpoint(checkpoint or "original", nclass or 8, say)
         ((path, backend),) = obtain([backend or "onnx"], [precision], nclass or 8, made, out, say)
         artifact = str(path)
+        check_outputs([json_file, page], [artifact, made.path], kept=samples.files)
     load = partial(load_session, device=device, threads=threads)
     judged = Evaluated(artifact, backend, made, nclass, checkpoint)
     summary = run_eval(judged, samples, gates, load, say, progress_bar)

@@ -31,12 +31,18 @@ class Samples:
         bool, typer.Option(help="Average valence and arousal over the mirror image.")
     ] = True
     limit: Annotated[int | None, typer.Option(help="Only the first samples.", min=1)] = None
-    batch: Annotated[int, typer.Option(help="Samples run at once.", min=1)] = 8
-    workers: Annotated[int, typer.Option(help="Threads that read pictures.", min=1)] = 4
+    batch: Annotated[int, typer.Option(help="Samples run at once.", min=1, max=4096)] = 8
+    workers: Annotated[int, typer.Option(help="Threads that read pictures.", min=1, max=256)] = 4
     predictions: Annotated[
         Path | None,
         typer.Option(help="Keep a row for each sample there (.csv, .parquet), and go on from it."),
     ] = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are to be written: predictions, and what they were made with."""
+        rows = self.predictions
+        return [] if rows is None else [rows, Path(f"{rows}.json")]
 
 
 @dataclass(frozen=True)

@@ -23,24 +23,27 @@ def predict(
     camera: Annotated[
         str | None, typer.Option(help="A camera: its number, or its address (rtsp://, http://).")
     ] = None,
-    batch: Annotated[int, typer.Option(help="Faces run at once.", min=1)] = 8,
+    batch: Annotated[int, typer.Option(help="Faces run at once.", min=1, max=4096)] = 8,
 ) -> None:
     """Tell the emotion, valence and arousal of every face in pictures, videos or a camera."""
+    from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.predict.run import prepare, run_predict
     from emonet_deploy.runtime.backends.registry import load_session
 
     source = None if camera is None else parse_camera(camera)
-    job = prepare(inputs or (), source, faces, clips, outputs)
+    weights = (model.model, model.checkpoint)
+    job = prepare(inputs or (), source, faces, clips, outputs, weights)
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
         from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
 
-        weights = resolve_checkpoint(model.checkpoint, model.nclass, say)
+        made_from = resolve_checkpoint(model.checkpoint, model.nclass, say)
         ((path, backend),) = obtain(
-            [backend or "onnx"], [model.precision], model.nclass, weights, model.out, say,
+            [backend or "onnx"], [model.precision], model.nclass, made_from, model.out, say,
             [model.target], "throughput" if camera is None and batch > 1 else "latency",
         )  # fmt: skip
         artifact = str(path)
+        check_outputs(outputs.files, [artifact, made_from.path])
     with load_session(artifact, backend, model.device, model.threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from emonet_deploy.commands.console import progress_bar, say, warn
 from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.outputs import check_outputs
 from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.tables import Tables
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
@@ -56,8 +57,17 @@ def prepare(
     faces: Faces,
     clips: Clips,
     outputs: Outputs,
+    weights: Sequence[str | None] = (),
 ) -> Job:
     """Find the inputs, the outputs and the detector, before a model is loaded.
+
+    Args:
+        names: pictures, videos, folders, patterns, or - for a list on standard input.
+        camera: number or address of a camera.
+        faces: where the faces are.
+        clips: what is kept from frame to frame.
+        outputs: where results go.
+        weights: what else is read: the model, or the checkpoint it is made from.
 
     Raises:
         EmonetError: an input is missing, an output exists, or an option makes no sense.
@@ -83,7 +93,12 @@ def prepare(
     copies: dict[str, Path] = {}
     if outputs.save is not None:
         copies = plan_copies(outputs.save, sources, camera)
-    _check_outputs([*outputs.files, *copies.values()], sources, force=outputs.force)
+    read = [source.path for source in sources]
+    check_outputs(
+        [*outputs.files, *copies.values()],
+        [*read, *weights, faces.boxes, faces.detector_model],
+        force=outputs.force,
+    )
     if outputs.timeline is not None:
         are_clips = [source.is_video for source in there] + [True] * (camera is not None)
         if are_clips != [True]:
@@ -101,7 +116,7 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     Raises:
         EmonetError: nothing could be read, or an output could not be written.
     """
-    from emonet_deploy.commands.signals import stop_signals
+    from emonet_deploy.commands.process.signals import stop_signals
     from emonet_deploy.runtime.detection.base import shrinkage
     from emonet_deploy.runtime.detection.known_boxes import KnownBoxes
     from emonet_deploy.runtime.media.source_reader import SourceReader
@@ -181,21 +196,6 @@ def _sinks(job: Job, session: "Session") -> "Iterator[Sink]":
 def _stdin() -> bytes:
     # As bytes: names in a list need not be in the terminal's encoding.
     return sys.stdin.buffer.read()
-
-
-def _check_outputs(outputs: Sequence[Path], sources: "Sequence[Source]", *, force: bool) -> None:
-    inputs = {realpath(source.path) for source in sources}
-    taken: set[str] = set()
-    for path in outputs:
-        if realpath(path) in inputs:
-            raise InputError(f"{path} is an input", hint="an output needs another name")
-        if realpath(path) in taken:
-            raise InputError(f"{path} is named for two outputs", hint="give each its own name")
-        if path.is_dir():
-            raise InputError(f"{path} is a folder", hint="name a file")
-        if path.exists() and not force:
-            raise InputError(f"{path} exists", hint="name another file or add --force")
-        taken.add(realpath(path))
 
 
 def _detector(faces: Faces, *, moving: bool) -> "Detector":

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from filelock import FileLock
 
-from emonet_deploy.emonet_ref.storage.path_queries import is_file, why
+from emonet_deploy.emonet_ref.storage.path_queries import exists, is_file, why
 from emonet_deploy.errors import EmonetError, InputError
 
 __all__ = ["Progress", "download"]
@@ -171,7 +171,7 @@ class _Attempt:
 
     def _receive(self) -> bool:
         """Append what ``partial`` lacks; return whether the server went on from what was there."""
-        start = self.partial.stat().st_size if self.partial.exists() else 0
+        start = self.partial.stat().st_size if exists(self.partial) else 0
         response = _open(self.address, start, self.timeout)
         if response is None:
             self.partial.unlink()
@@ -227,7 +227,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 def _open(address: _Address, start: int, timeout: float) -> HTTPResponse | None:
     """Ask for an address from byte ``start`` on; None when there is nothing from there on."""
     with _network_errors(timeout):
-        request = urllib.request.Request(address.url, headers={"User-Agent": "emonet-deploy"})
+        # That it is http or https, `_parse` has seen to.
+        agent = {"User-Agent": "emonet-deploy"}
+        request = urllib.request.Request(address.url, headers=agent)  # noqa: S310
         if address.credentials is not None:
             request.add_unredirected_header("Authorization", address.credentials)
         if start:

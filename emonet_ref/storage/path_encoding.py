@@ -12,7 +12,9 @@ from pathlib import Path
 
 from emonet_deploy.errors import EmonetError, InputError
 
-__all__ = ["readable", "utf8_path"]
+__all__ = ["csv_path", "readable", "utf8_path"]
+
+_FORMULA = ("=", "+", "-", "@")
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 _CONTROLS |= {9: "\\t", 10: "\\n", 13: "\\r"}
@@ -33,6 +35,14 @@ def readable(text: str) -> str:
     except UnicodeEncodeError:  # names on Windows are UTF-16, in which surrogates can stand alone
         raw = text.encode("utf-8", "backslashreplace")
     return raw.decode("utf-8", "backslashreplace").translate(_CONTROLS)
+
+
+def csv_path(path: str) -> str:
+    """Return the same path as no spreadsheet takes for a formula: ``./=1+1.jpg``.
+
+    Tabs and line breaks, with which a formula can begin, too, are for ``readable``, or for quotes.
+    """
+    return f"./{path}" if path.startswith(_FORMULA) else path
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import NormalDist
 from typing import Final
 
@@ -20,6 +19,7 @@ from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image
+from emonet_deploy.runtime.media.inputs import expand_inputs
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face, to_tensor
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
 PERCENTILE: Final = 99.999
 FACES: Final = 128
 FEWEST: Final = 8
-SUFFIXES: Final = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 CROWD: Final = 1000
 """Faces that ``Range.reach`` speaks of."""
 
@@ -81,8 +80,9 @@ def calibration_crops(
     """Return the faces to calibrate on: uint8, n x 256 x 256 x 3, RGB.
 
     Args:
-        folder: face crops, one a file; ``limit`` of them are taken, evenly spread over their
-            names. Without one, procedural faces, which suit the stand-in alone.
+        folder: face crops, one a file, found as ``emonet predict`` finds pictures; ``limit`` of
+            them are taken, evenly spread over their names. Without one, procedural faces, which
+            suit the stand-in alone.
         checkpoint: the weights' identity, as in ``ModelInfo``.
         limit: the most faces to take.
 
@@ -97,7 +97,8 @@ def calibration_crops(
                 "name a folder of them with --calibration DIR"
             )
         return crops(make_faces(limit, CALIBRATION_SEED))
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = expand_inputs([os.fspath(folder)])
+    paths = [source.path for source in found if source.problem is None and not source.is_video]
     if len(paths) < FEWEST:
         raise InputError(
             f"{len(paths)} images in {os.fspath(folder)}; --calibration takes a folder of at "

@@ -11,6 +11,7 @@ import onnx
 
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.path_queries import is_dir, resolve
 from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
 from emonet_deploy.export.passes.gemm_to_conv import TURING, gemm_to_conv
 from emonet_deploy.export.tensorrt.build_plan import Progress, build_plan
@@ -139,7 +140,7 @@ def _engine_path(onnx_path: Path, out: str | os.PathLike[str] | None, name: str)
     if out is None:
         return onnx_path.parent / name
     path = Path(out)
-    if path.is_dir():
+    if is_dir(path):
         return path / name
     if path.suffix.lower() not in SUFFIXES["engine"]:
         raise InputError(
@@ -210,7 +211,7 @@ def _relative(onnx_path: Path, engine: Path) -> str:
     try:
         return os.path.relpath(onnx_path, engine.parent)
     except ValueError:  # another drive
-        return str(onnx_path.resolve())
+        return str(resolve(onnx_path))
 
 
 @contextmanager

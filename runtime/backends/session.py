@@ -1,9 +1,9 @@
 """The session every backend is a subclass of: inputs are checked once, here."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Final, NoReturn, Self
 
 import numpy as np
 
@@ -12,7 +12,13 @@ from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.choices import Backend
 from emonet_deploy.runtime.metadata import ModelInfo
 
-__all__ = ["Session", "check_images"]
+__all__ = ["Session", "check_images", "check_results"]
+
+_LARGE: Final = 4096
+"""Values of one image beyond which an output is looked at in every eighth row only."""
+
+_SLACK: Final = 0.01
+"""By how much rounding may take probabilities and their sum, valence and arousal out of range."""
 
 
 class Session(ABC):
@@ -51,7 +57,8 @@ class Session(ABC):
         Raises:
             InputError: wrong type, rank or shape, an empty batch, NaN or infinity, or an output
                 that there is not.
-            BackendError: the session is closed, or the backend failed.
+            BackendError: the session is closed, the backend failed, or what the model returned is
+                not of the shapes its record names, not finite or out of range.
         """
         if not self._open:
             raise BackendError("this session is closed; load the artifact again")
@@ -59,9 +66,13 @@ class Session(ABC):
         names = self._wanted(outputs)
         limit = self.max_batch or len(images)
         if len(images) <= limit:
-            return self._run_for(images, names)
+            results = self._run_for(images, names)
+            check_results(results, self.info, len(images))
+            return results
         batches = [images[i : i + limit] for i in range(0, len(images), limit)]
         parts = self._run_each(batches, names)
+        for part, batch in zip(parts, batches, strict=True):
+            check_results(part, self.info, len(batch))
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _wanted(self, outputs: Sequence[str] | None) -> tuple[str, ...]:
@@ -89,6 +100,17 @@ class Session(ABC):
     def close(self) -> None:
         """Release what the session holds; closing twice is harmless."""
         self._open = False
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied.
+
+        Raises:
+            BackendError: always; it says what to do instead.
+        """
+        raise BackendError(
+            "a session cannot be pickled or copied: its model lives in this process",
+            hint="open the artifact in each worker, with load_session(path)",
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -121,3 +143,46 @@ def check_images(images: object, info: ModelInfo) -> None:
         )
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise InputError("images hold NaN or infinity; check what produced them")
+
+
+def check_results(results: Mapping[str, Array], info: ModelInfo, n: int) -> None:
+    """Raise ``BackendError`` unless a model returned what its record promises.
+
+    Args:
+        results: some of the outputs by name.
+        info: the artifact's record.
+        n: number of images.
+    """
+    for want in info.outputs:
+        if want.name not in results:
+            continue
+        values = results[want.name]
+        shape = (n, *want.shape[1:])
+        if values.shape != shape or values.dtype != want.dtype:
+            got, expected = (" x ".join(map(str, sizes)) for sizes in (values.shape, shape))
+            raise _unbelievable(
+                want.name, f"is {values.dtype}, {got}, where {want.dtype}, {expected} was due"
+            )
+        # What is not finite in a heatmap fills it, or is its peak, which is looked at when read.
+        if not np.isfinite(values[:, :, ::8] if values.size > n * _LARGE else values).all():
+            raise _unbelievable(want.name, "holds NaN or infinity")
+    if info.interface == "image":
+        _check_ranges(results)
+
+
+def _check_ranges(results: Mapping[str, Array]) -> None:
+    for name in ("valence", "arousal"):
+        if name in results and np.abs(results[name]).max() > 1 + _SLACK:
+            raise _unbelievable(name, "goes beyond -1 to 1")
+    shares = results.get("probabilities")
+    if shares is not None and (
+        shares.min() < -_SLACK or np.abs(shares.sum(1, dtype=np.float64) - 1).max() > _SLACK
+    ):
+        raise _unbelievable("probabilities", "is not of shares that add up to 1")
+
+
+def _unbelievable(name: str, what: str) -> BackendError:
+    return BackendError(
+        f"the model's output {name!r} {what}",
+        hint="make the artifact again, and check it with `emonet parity`",
+    )

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Final
 
@@ -18,6 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
+from emonet_deploy.emonet_ref.storage.path_queries import open_file, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content, is_heif, media_kind
 
@@ -25,6 +25,9 @@ __all__ = ["MAX_PIXELS", "as_rgb_uint8", "decode_image", "read_image"]
 
 MAX_PIXELS: Final = 100_000_000
 """Pictures with more pixels are refused before they are decoded (300 MB)."""
+
+MAX_BYTES: Final = 1 << 30
+"""Larger files are refused before they are read; 100 million pixels of 48 bits have 600 MB."""
 
 Image = NDArray[np.uint8]
 
@@ -56,17 +59,17 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     """
     name = readable(os.fspath(path))
     try:
-        if not Path(path).is_file():
-            raise InputError(f"no picture at {name}; check the path")
-        with open(path, "rb") as file:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise InputError(f"{name} has {size:,} bytes; give at most {MAX_BYTES:,}")
             _check_size(file, name)
             file.seek(0)
-            data = file.read()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {name}: {reason}; check its permissions") from error
+            data = file.read(MAX_BYTES)
+    except FileNotFoundError as error:
+        raise InputError(f"no picture at {name}; check the path") from error
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {why(error)}; check the path") from error
     return _decode_checked(data, name)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file
 from emonet_deploy.runtime.media.content import HEAD, describe_content, media_kind
 
 __all__ = ["VIDEO_SUFFIXES", "Source", "expand_inputs", "is_junk", "is_media_suffix", "read_list"]
@@ -79,12 +80,13 @@ def expand_inputs(
     for name in names:
         path = Path(name)
         try:
-            if path.is_dir():
+            mode = _mode(path)
+            if stat.S_ISDIR(mode):
                 otherwise = f"folder {readable(name)} holds no picture or video"
                 yield from _some(_in_folder(path, say), path, otherwise)
-            elif path.is_file():
+            elif stat.S_ISREG(mode):
                 yield Source(path, Path(path.name), _kind(path))
-            elif path.exists():
+            elif mode:
                 problem = f"{readable(name)} is no file; a camera is read with --camera"
                 yield Source(path, Path(path.name), problem=problem)
             elif any(character in name for character in "*?["):
@@ -126,6 +128,19 @@ def is_media_suffix(suffix: str) -> bool:
     return suffix.lower() in VIDEO_SUFFIXES | _PICTURE_SUFFIXES | _NEITHER
 
 
+def _mode(path: Path) -> int:
+    """Return the mode of what lies at a path, 0 for nothing.
+
+    Raises:
+        OSError: it cannot be told.
+        ValueError: there is no such name.
+    """
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def _absent(name: str) -> str:
     shown = readable(name)
     if re.match(r"[a-zA-Z][\w+.-]+://", name) and not name.lower().startswith("file:"):
@@ -153,13 +168,13 @@ def _in_folder(folder: Path, say: Callable[[str], None]) -> Iterator[Source]:
         folders[:] = [name for name in folders if not is_junk(name)]
         for name in files:
             path = Path(here, name)
-            if is_junk(name) or not is_file(path):
+            if is_junk(name):
                 continue
-            kind = _kind(path)
-            if kind is None:
+            source = _found(path, path.relative_to(folder))
+            if source is not None:
+                found.append(source)
+            elif is_file(path):
                 left_out[path.suffix.lower() or "no ending"] += 1
-            else:
-                found.append(Source(path, path.relative_to(folder), kind))
     for error in locked:
         path = Path(os.fsdecode(error.filename))
         problem = f"cannot read {readable(str(path))}: {error.strerror}; check its permissions"
@@ -180,8 +195,21 @@ def _matching(pattern: Path) -> Iterator[Source]:
     hidden = any(part.startswith(".") for part in parts[fixed:])
     for path in sorted(root.glob(str(Path(*parts)))):
         beyond = path.relative_to(root).parts[fixed:]
-        if is_file(path) and (hidden or not any(map(is_junk, beyond))):
-            yield Source(path, Path(path.name), _kind(path))
+        name = Path(path.name)
+        source = Source(path, name, _kind(path)) if is_file(path) else _found(path, name)
+        if source is not None and (hidden or not any(map(is_junk, beyond))):
+            yield source
+
+
+def _found(path: Path, name: Path) -> Source | None:
+    """Return what was come across in a folder as a source, None for what is left out."""
+    if is_file(path):
+        kind = _kind(path)
+        return None if kind is None else Source(path, name, kind)
+    if is_dir(path) or not is_media_suffix(path.suffix):
+        return None
+    problem = f"{readable(str(path))} is no file, or a link to none; remove it"
+    return Source(path, name, problem=problem)
 
 
 def _kind(path: Path) -> Literal["picture", "video"] | None:

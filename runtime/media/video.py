@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.path_queries import open_file, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content
 from emonet_deploy.runtime.media.frame import Frame
@@ -56,12 +57,12 @@ class VideoReader:
         self._pace = Pace(every, max_fps)
         shown = readable(self.name)
         try:
-            if not self._path.is_file():
-                raise InputError(f"{shown} does not exist; check the name")
-            with self._path.open("rb") as file:
+            with open_file(source) as file:
                 head = file.read(HEAD)
+        except FileNotFoundError as error:
+            raise InputError(f"{shown} does not exist; check the name") from error
         except OSError as error:
-            raise InputError(f"cannot read {shown}: {error.strerror}; check it") from error
+            raise InputError(f"cannot read {shown}: {why(error)}; check it") from error
         self._is_avi = head[:4] == b"RIFF"
         probe = self._open()
         if probe is None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.camera import camera_name
 from emonet_deploy.runtime.media.inputs import Source, is_media_suffix
@@ -55,7 +55,7 @@ def plan_copies(
         names[camera_name(camera)] = Path(f"camera_{_WORDS.sub('_', camera_name(camera)[7:])}.mp4")
         videos.add(camera_name(camera))
     suffix = target.suffix.lower()
-    if suffix in _WRITABLE_PICTURES | WRITABLE_VIDEOS.keys() and not target.is_dir():
+    if suffix in _WRITABLE_PICTURES | WRITABLE_VIDEOS.keys() and not is_dir(target):
         if len(names) != 1:
             raise InputError(f"{target} is one file for {len(names)} inputs; name a folder")
         if bool(videos) != (suffix in WRITABLE_VIDEOS):
@@ -90,7 +90,7 @@ def _writable(name: Path, is_video: bool, behind: bool = False) -> Path:
 def _is_file_name(target: Path) -> bool:
     """Return whether a name's ending is that of some kind of file, rather than a folder's."""
     known = is_media_suffix(target.suffix) or mimetypes.guess_type(target.name)[0] is not None
-    return known and not target.is_dir()
+    return known and not is_dir(target)
 
 
 class CopiesSink(Sink):

@@ -13,7 +13,7 @@ from typing import Any, Self, TextIO
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.path_encoding import readable
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path, readable
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 
 __all__ = [
@@ -138,7 +138,7 @@ class CsvSink(_RowSink):
         self._table.writeheader()
 
     def _write(self, row: Row) -> None:
-        self._table.writerow(_flat(row))
+        self._table.writerow(_flat(row) | {"file": csv_path(row["file"])})
 
 
 class ParquetSink(_RowSink):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.metadata import ModelInfo
 from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps, softmax
@@ -77,12 +78,20 @@ def results(outputs: Mapping[str, Array]) -> dict[str, Array]:
     Returns:
         ``probabilities`` N x nclass, ``valence`` and ``arousal`` N in [-1, 1], ``landmarks``
         N x 68 x 3: x and y in pixels of the 256 x 256 crop, and the heatmap's peak as score.
+
+    Raises:
+        BackendError: a heatmap is not finite.
     """
     if "heatmap" not in outputs:
         return dict(outputs)
+    landmarks = decode_heatmaps(outputs["heatmap"])
+    if not np.isfinite(landmarks).all():
+        raise BackendError(
+            "the model's heatmaps hold NaN or infinity", hint="check it with `emonet parity`"
+        )
     return {
         "probabilities": softmax(outputs["expression"]),
         "valence": np.clip(outputs["valence"], -1, 1),
         "arousal": np.clip(outputs["arousal"], -1, 1),
-        "landmarks": decode_heatmaps(outputs["heatmap"]),
+        "landmarks": landmarks,
     }

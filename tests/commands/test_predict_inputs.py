@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from emonet_deploy.cli import app
 from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.run import prepare, run_predict
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.video import VideoReader
 
@@ -147,6 +148,29 @@ def test_copies_of_a_recorder_have_its_frames_at_their_times(here, data):
         copied = [frame.time for frame in VideoReader(here / name)]
         assert len(copied) == pytest.approx(24, abs=1)
         assert copied[-1] == pytest.approx(original[-1], abs=0.05)
+
+
+@pytest.mark.parametrize("name", [*ODD[:1], ODD[2], "=1+1.jpg", "-a.jpg", "@b.jpg", "xe9.jpg"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_boxes_written_under_any_name_are_found_again(here, data, monkeypatch, name, elsewhere):
+    (here / "d").mkdir()
+    for each in (name, "other.jpg"):
+        shutil.copy(data / "field" / "plain.jpg", here / "d" / each)
+    start = "d" if elsewhere else "."
+    monkeypatch.chdir(here if elsewhere else here / "d")
+    names = [os.path.join("d", n) if elsewhere else n for n in (name, "other.jpg")]
+    (here / "b.csv").write_text(
+        "file,x0,y0,x1,y1\n" + "".join(f'"{readable(n)}",20,10,70,{60 + i}\n'
+                                       for i, n in enumerate(names))
+    )  # fmt: skip
+    assert fake_run(*names, faces=Faces(boxes=here / "b.csv"), csv=here / "r.csv") == 0
+    with open(here / "r.csv", newline="", encoding="utf-8") as file:
+        cells = [row["file"] for row in csv.DictReader(file)]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells), start
+    monkeypatch.chdir(here / "d")  # and the table is read from another folder
+    faces = Faces(boxes=here / "r.csv")
+    assert fake_run(name, "other.jpg", faces=faces, jsonl=here / "r.jsonl") == 0
+    assert [row["box"][3] for row in read_jsonl(here / "r.jsonl")] == [60, 61]
 
 
 def test_every_nth_frame_in_every_output(here, data):

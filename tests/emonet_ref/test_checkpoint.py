@@ -149,11 +149,14 @@ def test_what_training_code_saves_beside_the_weights_is_no_code(save, hollow, be
     assert_holds(load_checkpoint(save({"state_dict": hollow, **beside}, legacy)), hollow)
 
 
-def test_names_of_the_old_numpy_are_known_too(tmp_path, save):
+def test_names_of_another_numpy_are_known_too(tmp_path, save):
     path = save({"best": np.float64(0.5)}, legacy=True)
+    here, other = b"numpy._core", b"numpy.core"  # of NumPy 2 and 1
     written = path.read_bytes()
-    assert b"numpy._core" in written
-    path.write_bytes(written.replace(b"numpy._core", b"numpy.core"))
+    if here not in written:
+        here, other = other, here
+    assert here in written
+    path.write_bytes(written.replace(here, other))
     assert "lacks the weight" in refused(path)  # and holds no code
 
 

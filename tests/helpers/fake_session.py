@@ -7,6 +7,7 @@ import numpy as np
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
+from emonet_deploy.runtime.pipeline.postprocess import softmax
 
 
 class FakeSession(Session):
@@ -24,7 +25,7 @@ class FakeSession(Session):
         self.batches.append(len(images))
         scale = 255 if images.dtype == np.uint8 else 1
         mean = images.reshape(len(images), -1).mean(1, dtype=np.float64) / scale
-        return {
+        results = {
             output.name: np.multiply.outer(
                 mean, np.linspace(-1, 1, int(np.prod(output.shape[1:]))).reshape(output.shape[1:])
             ).astype(np.float32)
@@ -32,3 +33,6 @@ class FakeSession(Session):
             else (2 * mean - 1).astype(np.float32)
             for output in self.info.outputs
         }
+        if "probabilities" in results:
+            results["probabilities"] = softmax(results["probabilities"])
+        return results

@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES, EngineKind
 from emonet_deploy.runtime.hardware.gpu import CudaDevice
@@ -134,7 +135,7 @@ def _differences(
         targets = ", ".join(engine.compute_capability) or "8.0 and later"
         differences.append(f"built for compute capability {targets}, here is {here}")
     parent = path.parent / str(engine.options.get("onnx", ""))
-    if parent.is_file() and info.parent_sha256 != sha256_file(parent):
+    if is_file(parent) and info.parent_sha256 != sha256_file(parent):
         differences.append(f"{parent.name} has changed since")
     return differences
 

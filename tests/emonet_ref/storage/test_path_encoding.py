@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path, readable, utf8_path
 from emonet_deploy.errors import CheckpointError, InputError
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
@@ -22,6 +22,15 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX 
 def test_a_name_becomes_one_line_of_utf8(name, shown):
     assert readable(name) == shown
     assert len(readable(name).encode("utf-8").splitlines()) <= 1
+
+
+@pytest.mark.parametrize("path", ["=1+1.jpg", "+a/b.jpg", "-c.png", "@d.png"])
+def test_no_path_in_a_table_is_a_formula(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert csv_path(path) == f"./{path}"
+    assert os.path.abspath(csv_path(path)) == os.path.abspath(path)
+    for as_it_is in ("a=b.jpg", "/x/-y.jpg", "d/@e.jpg", ""):
+        assert csv_path(as_it_is) == as_it_is
 
 
 @POSIX

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
 from emonet_deploy.runtime.backends.registry import backends_of, load_session
+from emonet_deploy.runtime.pipeline.model_io import results
 
 CROP = (3, 256, 256)
 
@@ -138,3 +141,63 @@ def test_the_reference_does_not_compute_in_tf32_and_leaves_the_callers_setting()
         session.run(np.zeros((1, 3, 256, 256), np.float32))
     assert seen == [False]
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+class Answering(FakeSession):
+    """Gives what the fake gives, with one output put in another's place."""
+
+    def __init__(self, name, change, interface="tensor"):
+        super().__init__(interface=interface)
+        self._name, self._change = name, change
+
+    def _run(self, images):
+        results = super()._run(images)
+        return results | {self._name: self._change(results[self._name].copy())}
+
+
+def spoilt(index, value):
+    def change(values):
+        values[index] = value
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("interface", "name", "change", "words"),
+    [
+        ("tensor", "valence", spoilt(1, np.nan), "'valence' holds NaN"),
+        ("tensor", "expression", spoilt((0, 3), np.inf), "'expression' holds NaN or infinity"),
+        ("tensor", "heatmap", spoilt((1, 5), np.nan), "'heatmap' holds NaN"),
+        ("tensor", "expression", lambda x: x[:, :3], "is float32, 2 x 3, where float32, 2 x 8 was"),
+        ("tensor", "valence", lambda x: x[:, None], "2 x 1"),
+        ("tensor", "valence", lambda x: np.zeros(1000, np.float32), "1000"),
+        ("tensor", "arousal", lambda x: x.astype(np.float64), "is float64"),
+        ("tensor", "arousal", lambda x: x.astype(str), "is <U"),
+        ("image", "valence", lambda x: x + 3, "goes beyond -1 to 1"),
+        ("image", "arousal", spoilt(0, -1.5), "goes beyond -1 to 1"),
+        ("image", "probabilities", spoilt((0, 0), -0.5), "shares"),
+        ("image", "probabilities", lambda x: 2 * x, "shares"),
+        ("image", "landmarks", spoilt((0, 67, 2), np.nan), "'landmarks' holds NaN"),
+    ],
+)
+def test_a_model_that_returns_nonsense_is_not_believed(interface, name, change, words):
+    shape = CROP if interface == "tensor" else (256, 256, 3)
+    kind = np.float32 if interface == "tensor" else np.uint8
+    with pytest.raises(BackendError, match=words) as caught:
+        Answering(name, change, interface).run(np.zeros((2, *shape), kind))
+    assert "emonet parity" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_peak_that_is_not_finite_is_seen_where_landmarks_are_read():
+    session = Answering("heatmap", spoilt((0, 3, 9, 9), np.nan))  # in a row that is skipped
+    with pytest.raises(BackendError, match="heatmaps hold NaN"):
+        results(session.run(np.zeros((1, *CROP), np.float32)))
+
+
+@pytest.mark.parametrize("how", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_session_stays_in_its_process_and_says_what_to_do(how):
+    with pytest.raises(BackendError, match=r"load_session\(path\)") as caught:
+        how(FakeSession())
+    assert "\n" not in str(caught.value)

@@ -12,7 +12,9 @@ from emonet_deploy.runtime.pipeline.preprocess import crop_face, crop_landmarks,
 def test_stretching_the_whole_picture_is_resizing_it():
     image = data.astronaut()[:300, :411]
     crop, _ = crop_face(image, (0, 0, 411, 300), "stretch")
-    assert np.abs(crop.astype(int) - stretch_face(image)).max() <= 2
+    apart = np.abs(crop.astype(int) - stretch_face(image))
+    assert apart.max() <= 3  # OpenCV before 5 warps on a grid of 1/32 pixel
+    assert apart.mean() < 0.5
 
 
 def test_a_detected_face_is_cropped_about_as_its_landmarks_would_be():

@@ -57,7 +57,7 @@ def test_a_signal_ends_a_command_with_130_and_nothing_half_written(checkpoint, t
 def test_a_process_that_shall_ignore_sigterm_ignores_it():
     code = (
         "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
-        "from emonet_deploy.commands.signals import sigterm_as_interrupt\n"
+        "from emonet_deploy.commands.process.signals import sigterm_as_interrupt\n"
         "with sigterm_as_interrupt(): os.kill(os.getpid(), signal.SIGTERM)\n"
         "print('alive')"
     )
@@ -69,7 +69,7 @@ def test_the_handler_that_was_there_comes_back():
     # In a process of its own: what runs the tests may have a handler, which then stays.
     code = (
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-        "from emonet_deploy.commands.signals import sigterm_as_interrupt\n"
+        "from emonet_deploy.commands.process.signals import sigterm_as_interrupt\n"
         "try:\n"
         "    with sigterm_as_interrupt(): signal.raise_signal(signal.SIGTERM)\n"
         "except KeyboardInterrupt: print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"

@@ -1,0 +1,1 @@
+"""What a command is to the system: signals, and its standard streams."""
