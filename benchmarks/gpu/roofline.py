@@ -9,6 +9,7 @@ in ``benchmarks/results/compiled-kernels.json``; with reports of ``emonet build 
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -66,6 +67,8 @@ COMPILED: Final = Path(__file__).parents[1] / "results" / "compiled-kernels.json
 _BYTES: Final = {"int8": 1, "uint8": 1, "bool": 1, "fp8": 1, "half": 2, "bf16": 2, "int64": 8}
 _RATES: Final[Mapping[str, Precision]] = {"int8": "int8", "half": "fp16"}
 _NO_KERNEL: Final = "shape_call"
+_PRODUCT: Final = re.compile("corr|conv|fc|gemm|matmul", re.IGNORECASE)
+"""In the kind or the name of a kernel that multiplies by weights."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ def _kernel(layer: Mapping[str, Any]) -> Kernel:
             for tensor in tensors
         )
 
-    macs, weights = 0, layer["weights"]
-    if len(weights) == 4 and layer["outputs"]:
+    macs = 0
+    if _PRODUCT.search(f"{layer['kind']} {layer['name']}") and layer["outputs"]:
+        # Each weight is multiplied once for each pixel of the result: N x channels x pixels.
         pixels = [max(n, 1) for n in layer["outputs"][0]["shape"]][2:]
-        macs = prod(weights) * prod(pixels)
+        macs = prod(layer["weights"]) * prod(pixels) if len(layer["weights"]) > 1 else 0
     return Kernel(
         layer["precision"], macs, size([*layer["inputs"], *layer["outputs"]]),
         size(layer["constants"]),
