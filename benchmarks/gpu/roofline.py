@@ -146,9 +146,11 @@ def report(compiled: Mapping[Precision, Sequence[Kernel]], about: str) -> str:
     return "\n\n".join(
         [
             "# What EmoNet's compiled kernels allow on GPUs",
-            f"**Computed, not measured on a GPU.** {about} compiled the 8-class models of the "
-            "`image` interface for compute capability 8.9 and told what each kernel reads, writes "
-            "and multiplies; `python -m emonet_deploy.benchmarks.gpu.roofline` prints this page. "
+            f"**Computed, not measured on a GPU.** {about} compiled the 8-class network with the "
+            "`image` interface for compute capability 8.9, in INT8 with every convolution but the "
+            "first in 8 bits (a calibrated model leaves about ten more in half), and told what "
+            "each kernel reads, writes and multiplies; "
+            "`python -m emonet_deploy.benchmarks.gpu.roofline` prints this page. "
             "Each kernel is bounded by arithmetic in its own type or by memory, at "
             f"{PEAK_SHARE:.0%} of the data sheet's dense peak and {BANDWIDTH_SHARE:.0%} of its "
             f"bandwidth, plus {LAUNCH_US:g} us for each kernel; float32 is not TF32. No cache is "
@@ -181,8 +183,8 @@ def _traffic(compiled: Mapping[Precision, Sequence[Kernel]]) -> str:
             )
         )  # fmt: skip
     columns = (
-        "precision", "kernels", "convolutions", "GMAC per image", "MB per image at batch 8",
-        "of which outside of convolutions",
+        "precision", "kernels", "products", "GMAC per image", "MB per image at batch 8",
+        "of which outside of products",
     )  # fmt: skip
     return as_markdown(Table(columns, rows))
 
