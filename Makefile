@@ -29,7 +29,7 @@ test: $(INSTALLED) ## Run the tests
 test-slow: $(INSTALLED) ## Run the tests that take minutes
 	$(BIN)/python -m pytest -q -m slow
 
-test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU, tensorrt and pycuda
+test-gpu: $(INSTALLED) ## Run the tests that need an NVIDIA GPU
 	$(BIN)/python -m pytest -q -m gpu -rs
 
 gpu-proof: $(INSTALLED) ## Prove on an NVIDIA GPU what holds there, and measure it; ten minutes

@@ -9,6 +9,7 @@ in ``benchmarks/results/compiled-kernels.json``; with reports of ``emonet build 
 """
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -66,6 +67,8 @@ COMPILED: Final = Path(__file__).parents[1] / "results" / "compiled-kernels.json
 _BYTES: Final = {"int8": 1, "uint8": 1, "bool": 1, "fp8": 1, "half": 2, "bf16": 2, "int64": 8}
 _RATES: Final[Mapping[str, Precision]] = {"int8": "int8", "half": "fp16"}
 _NO_KERNEL: Final = "shape_call"
+_PRODUCT: Final = re.compile("corr|conv|fc|gemm|matmul", re.IGNORECASE)
+"""In the kind or the name of a kernel that multiplies by weights."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ def _kernel(layer: Mapping[str, Any]) -> Kernel:
             for tensor in tensors
         )
 
-    macs, weights = 0, layer["weights"]
-    if len(weights) == 4 and layer["outputs"]:
+    macs = 0
+    if _PRODUCT.search(f"{layer['kind']} {layer['name']}") and layer["outputs"]:
+        # Each weight is multiplied once for each pixel of the result: N x channels x pixels.
         pixels = [max(n, 1) for n in layer["outputs"][0]["shape"]][2:]
-        macs = prod(weights) * prod(pixels)
+        macs = prod(layer["weights"]) * prod(pixels) if len(layer["weights"]) > 1 else 0
     return Kernel(
         layer["precision"], macs, size([*layer["inputs"], *layer["outputs"]]),
         size(layer["constants"]),
@@ -142,9 +146,11 @@ def report(compiled: Mapping[Precision, Sequence[Kernel]], about: str) -> str:
     return "\n\n".join(
         [
             "# What EmoNet's compiled kernels allow on GPUs",
-            f"**Computed, not measured on a GPU.** {about} compiled the 8-class models of the "
-            "`image` interface for compute capability 8.9 and told what each kernel reads, writes "
-            "and multiplies; `python -m emonet_deploy.benchmarks.gpu.roofline` prints this page. "
+            f"**Computed, not measured on a GPU.** {about} compiled the 8-class network with the "
+            "`image` interface for compute capability 8.9, in INT8 with every convolution but the "
+            "first in 8 bits (a calibrated model leaves about ten more in half), and told what "
+            "each kernel reads, writes and multiplies; "
+            "`python -m emonet_deploy.benchmarks.gpu.roofline` prints this page. "
             "Each kernel is bounded by arithmetic in its own type or by memory, at "
             f"{PEAK_SHARE:.0%} of the data sheet's dense peak and {BANDWIDTH_SHARE:.0%} of its "
             f"bandwidth, plus {LAUNCH_US:g} us for each kernel; float32 is not TF32. No cache is "
@@ -177,8 +183,8 @@ def _traffic(compiled: Mapping[Precision, Sequence[Kernel]]) -> str:
             )
         )  # fmt: skip
     columns = (
-        "precision", "kernels", "convolutions", "GMAC per image", "MB per image at batch 8",
-        "of which outside of convolutions",
+        "precision", "kernels", "products", "GMAC per image", "MB per image at batch 8",
+        "of which outside of products",
     )  # fmt: skip
     return as_markdown(Table(columns, rows))
 

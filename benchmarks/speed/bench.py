@@ -77,7 +77,7 @@ class BenchRow:
     ``device`` has the parts of one run of an engine, on the device; ``throughput_by_threads``
     images per second of a session on a GPU by how many threads run it; ``clock_mhz`` the GPU's
     clock as its calls ended; ``megabytes`` and ``kernels`` what an engine moves for an image and
-    launches.
+    launches; ``peak_library`` whose matrix product was the fastest.
     """
 
     backend: str
@@ -106,6 +106,7 @@ class BenchRow:
     clock_mhz: int | None = None
     megabytes: float | None = None
     kernels: int | None = None
+    peak_library: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON."""
@@ -162,6 +163,7 @@ class _Times:
     reference: Timing
     peaks: Mapping[Arithmetic, float]
     """Multiply-accumulates per millisecond of the fastest product."""
+    libraries: Mapping[Arithmetic, str]
     rows: Mapping[int, Timing]
     clocks: Mapping[int, int | None]
 
@@ -192,7 +194,8 @@ def _timings(
         clocks[i] = sm_clock()
     # The best call tells what the machine can do; what else it was doing in others does not.
     peaks = {name: probe.macs / min(timings[name].samples) for name, probe in best.items()}
-    return _Times(timings["reference"], peaks, rows, clocks)
+    libraries = {name: probe.library for name, probe in best.items()}
+    return _Times(timings["reference"], peaks, libraries, rows, clocks)
 
 
 def _peaks(
@@ -235,6 +238,7 @@ def _row(
             str(n): images_per_second(session, images, n, THREADED_SECONDS) for n in THREADS
         }
     engine = session.info.engine
+    library = times.libraries.get(ARITHMETIC[session.info.precision])
     moved = (engine.options if engine is not None else {}).get("traffic") or {}
     return BenchRow(
         backend=session.backend,
@@ -262,6 +266,7 @@ def _row(
         clock_mhz=times.clocks.get(index),
         megabytes=moved.get("megabytes"),
         kernels=moved.get("kernels"),
+        peak_library=library if _has_share(candidate) else None,
     )
 
 

@@ -18,6 +18,7 @@ from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
+from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.output.text_table import as_markdown
 
 __all__ = ["BenchPlan", "measure", "write_files"]
@@ -56,6 +57,7 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> Iterator[BenchRow]:
     """Measure everything; a row is given as soon as it is known. See ``run_bench``."""
     if not keep_freed_memory():
         say("note: the allocator could not be told to keep freed memory; PyTorch may be slower")
+    gpu = plan.device != "cpu" and cuda_device_count() > 0
     for threads in plan.threads:
         with ExitStack() as stack:
             reference = stack.enter_context(
@@ -64,11 +66,10 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> Iterator[BenchRow]:
             say(f"reference: PyTorch, {choose_layout(reference)}")
 
             def load(path: str | Path, engine: Backend, threads: int | None = threads) -> Session:
+                if Path(path) == plan.source.path and not gpu:
+                    return reference  # noqa: B023 - called in this round only
                 graph = True if plan.cuda_graph else None
                 session = load_session(path, engine, plan.device, threads, graph)
-                if Path(path) == plan.source.path and session.device == "cpu":
-                    session.close()
-                    return reference  # noqa: B023 - called in this round only
                 return stack.enter_context(session)
 
             candidates = [

@@ -1,8 +1,11 @@
 """What the tests on a pretended GPU assert, on a real one; `make test-gpu` runs them.
 
-Skipped, and said so, where a GPU, TensorRT or pycuda is missing.
+Where TensorRT is missing, PyTorch stands in for it on the GPU (`helpers/torch_tensorrt.py`): what
+is tested is all but TensorRT. Skipped, and said so, where a GPU or what drives it is missing.
 """
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -19,6 +22,7 @@ from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu
 from emonet_deploy.runtime.backends.tensorrt.rtx_session import RtxSession
 from emonet_deploy.runtime.backends.tensorrt.session import TensorRTSession
 from emonet_deploy.runtime.metadata import read_info, sidecar_path, write_info
+from emonet_deploy.runtime.requirements import TENSORRT
 
 pytestmark = pytest.mark.gpu
 
@@ -29,14 +33,40 @@ TOLERANCE = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
 RUNS_IN = {"fp32": "float", "fp16": "half", "int8": "int8"}
 
 
-@pytest.fixture(params=list(SESSIONS))
+STAND_IN = "trt in PyTorch"
+
+
+@pytest.fixture(params=[*SESSIONS, STAND_IN])
 def kind(request, tmp_path, monkeypatch):
-    found = [requirement.find() for requirement in BACKENDS[request.param].run]
+    kind = request.param
+    if kind == STAND_IN:
+        if not stand_in(monkeypatch):
+            pytest.skip("not here: PyTorch with CUDA, or TensorRT itself is here")
+        kind = "trt"
+    found = [requirement.find() for requirement in BACKENDS[kind].run]
     missing = [need.name for need in found if not (need.version or need.optional)]
     if missing:
         pytest.skip(f"not here: {', '.join(missing)}")
     monkeypatch.setenv("EMONET_HOME", str(tmp_path / "home"))
-    return request.param
+    return kind
+
+
+def stand_in(monkeypatch):
+    """Let PyTorch stand in for TensorRT; False where it cannot, or need not."""
+    torch = pytest.importorskip("torch")
+    if TENSORRT.find().version or not torch.cuda.is_available():
+        return False
+    from helpers.torch_tensorrt import make_tensorrt
+
+    monkeypatch.setitem(sys.modules, "tensorrt", make_tensorrt())
+    return True
+
+
+@pytest.fixture
+def real(request, kind):
+    """Skip what only TensorRT itself can show."""
+    if STAND_IN in request.node.name:
+        pytest.skip("not here: TensorRT")
 
 
 @pytest.fixture
@@ -59,9 +89,11 @@ def assert_close(got, want, tolerance):
 
 @pytest.mark.parametrize("interface", ["tensor", "image"])
 @pytest.mark.parametrize("precision", list(RUNS_IN))
-def test_an_engine_computes_what_its_model_does(tiny, tmp_path, precision, interface):
+def test_an_engine_computes_what_its_model_does(request, tiny, tmp_path, precision, interface):
+    if STAND_IN in request.node.name and precision != "fp32":
+        pytest.skip("not here: TensorRT")
     engine = tiny(precision, interface)
-    assert set(engine.convolutions.values()) == {RUNS_IN[precision]}
+    assert set(engine.convolutions.values()) == {RUNS_IN[precision]}, engine.layers
     with (
         load_session(engine.path) as session,
         load_session(tmp_path / "m.onnx", device="cpu") as reference,
@@ -71,7 +103,7 @@ def test_an_engine_computes_what_its_model_does(tiny, tmp_path, precision, inter
             assert_close(session.run(batch), reference.run(batch), TOLERANCE[precision])
 
 
-def test_emonet_computes_what_its_model_does(kind, tmp_path, request):
+def test_emonet_computes_what_its_model_does(real, kind, tmp_path, request):
     model = tmp_path / "emonet_8.fp32.onnx"
     model.write_bytes(request.getfixturevalue("onnx8").read_bytes())  # made only where it is run
     said = []
@@ -123,9 +155,78 @@ def test_a_graph_computes_the_same(kind, tiny):
 
 def test_device_times_are_times(tiny):
     with load_session(tiny().path) as session:
-        times = session.measure(images(4))
-    for milliseconds in (times.copy_in, times.compute, times.copy_out):
-        assert 0 < milliseconds < 1e4
+        runs = [session.measure(images(4)) for _ in range(50)]
+    last = runs[-10:]
+    for part in ("copy_in", "compute", "copy_out"):
+        times = [getattr(run, part) for run in last]
+        assert min(times) > 0
+        assert max(times) < 1e3
+
+
+def test_a_batch_on_the_gpu_gives_what_it_gives_from_the_host(tiny):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("not here: PyTorch with CUDA")
+    with load_session(tiny().path) as session:
+        for n in (1, 3, 4, 3):
+            batch = images(n, seed=n)
+            results = session.run_on_device(torch.from_numpy(batch).cuda())
+            got = {
+                name: torch.as_tensor(v, device="cuda").cpu().numpy() for name, v in results.items()
+            }
+            assert_close(got, session.run(batch), 1e-6)
+
+
+def test_a_graph_is_captured_while_pytorch_uses_the_legacy_stream(tiny):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("not here: PyTorch with CUDA")
+    failures, done = [], threading.Event()
+
+    def use_torch():
+        ones = torch.ones(1 << 20, device="cuda")
+        try:
+            while not done.is_set():
+                ones = ones * 2 / 2
+                assert float(ones[0]) == 1
+        except Exception as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=use_torch)
+    thread.start()
+    try:
+        path = tiny().path
+        for _ in range(10):
+            with load_session(path, graph=True) as session:
+                for n in (1, 2, 3, 4, 1, 2, 3, 4, 1):
+                    session.run(images(n))
+    finally:
+        done.set()
+        thread.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize("backend", ["torch", "onnx"])
+def test_float32_on_cuda_is_not_tf32(backend, standin8, request):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("not here: PyTorch with CUDA")
+    path = standin8 if backend == "torch" else request.getfixturevalue("onnx8")
+    batch = images(2)
+    try:
+        session = load_session(path, backend, device="cuda")
+    except BackendError as error:
+        pytest.skip(f"not here: {error}")
+    with session, load_session(path, backend, device="cpu") as reference:
+        assert_close(session.run(batch), reference.run(batch), 1e-4)
+
+
+def test_a_process_ends_in_peace_with_an_open_session(real, kind, tiny):
+    code = "from emonet_deploy.benchmarks.gpu.stress import leave_open as run; "
+    code += f"run({str(tiny().path)!r}, {kind!r}, 'auto')"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_sessions_leave_no_memory_behind(tiny):

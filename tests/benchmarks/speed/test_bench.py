@@ -3,10 +3,14 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.gpu_world import World
+from helpers.tiny_model import write_tiny
 
 from emonet_deploy.benchmarks.environment import describe_environment
-from emonet_deploy.benchmarks.speed.bench import Candidate, run_bench
+from emonet_deploy.benchmarks.speed import bench as module
+from emonet_deploy.benchmarks.speed.bench import Candidate, _peaks, _Times, run_bench
 from emonet_deploy.benchmarks.speed.footprint import measure_footprint
+from emonet_deploy.benchmarks.speed.latency import Timing, time_in_bursts
 from emonet_deploy.benchmarks.speed.reference import (
     RememberingSession,
     choose_layout,
@@ -15,6 +19,7 @@ from emonet_deploy.benchmarks.speed.reference import (
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.backends.tensorrt import cuda
 
 
 class Counting(RememberingSession):
@@ -31,13 +36,18 @@ class Counting(RememberingSession):
         return self._session.run(images, outputs)
 
 
-def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
-    with load_session(onnx8, device="cpu") as reference, load_session(onnx8) as made:
-        twin = onnx8.with_name("twin.onnx")
-        twin.write_bytes(onnx8.read_bytes())
+@pytest.fixture
+def model(tmp_path):
+    return write_tiny(tmp_path / "tiny.onnx")
+
+
+def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(model):
+    with load_session(model, device="cpu") as reference, load_session(model) as made:
+        twin = model.with_name("twin.onnx")
+        twin.write_bytes(model.read_bytes())
         counted = Counting(reference)
         found = run_bench(
-            Candidate(counted, onnx8),
+            Candidate(counted, model),
             [Candidate(made, twin), Candidate(made, twin)],
             [1, 2],
             crops(make_faces(4, PARITY_SEED)),
@@ -53,20 +63,30 @@ def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(onnx8):
         assert row.p50_ms <= row.p90_ms <= row.p99_ms
         assert row.throughput == pytest.approx(row.batch / row.p50_ms * 1e3)
         assert row.agreement == 1
-        assert row.size_mb == pytest.approx(onnx8.stat().st_size / 1e6)
+        assert row.size_mb == pytest.approx(model.stat().st_size / 1e6)
         json.dumps(row.to_dict(), allow_nan=False)
 
 
-def test_no_row_does_more_than_the_machine_can(onnx8):
-    with load_session(onnx8, device="cpu") as session:
+def test_no_row_does_more_than_the_machine_can(model):
+    with load_session(model, device="cpu") as session:
         (row,) = run_bench(
-            Candidate(session, onnx8),
-            [Candidate(session, onnx8)],
+            Candidate(session, model),
+            [Candidate(session, model)],
             [1],
             crops(make_faces(2, PARITY_SEED)),
             seconds=0.1,
         )
-    assert 0.05 < row.peak_share <= 1
+    assert 0 < row.peak_share <= 1
+    assert row.peak_library
+
+
+def test_a_row_above_every_product_is_the_peak_itself(model):
+    """Whatever the products reached, no share of the peak is above the whole."""
+    with load_session(model, device="cpu") as session:
+        timing = Timing((1.0,))
+        times = _Times(timing, {"float32": 10.0, "int8": 10.0}, {}, {0: timing}, {})
+        peaks = _peaks(times, [Candidate(session, model)], [50], 1)
+    assert peaks == {"float32": 50.0, "int8": 10.0}
 
 
 def test_the_reference_keeps_what_it_frees_and_its_faster_layout(standin8):
@@ -86,6 +106,41 @@ def test_the_reference_keeps_what_it_frees_and_its_faster_layout(standin8):
         session.lay_out("channels last")
         for name, values in session.run(image).items():
             np.testing.assert_allclose(values, before[name], rtol=1e-3, atol=1e-4)
+
+
+def test_what_runs_on_a_gpu_has_turns_of_its_own_and_tells_more(tmp_path, monkeypatch):
+    world = World("tensorrt-11.4", tmp_path, monkeypatch)
+    path = world.build(interface="image")
+    # A process of its own would have no pretended GPU.
+    monkeypatch.setattr(module, "measure_footprint", lambda *_: module.Footprint(None, None))
+    monkeypatch.setattr(module, "THREADED_SECONDS", 0.02)
+    groups = []
+
+    def bursts(calls, seconds):
+        groups.append(sorted(calls))
+        return time_in_bursts(calls, 0.0, 0.05, samples=20)
+
+    monkeypatch.setattr(module, "time_in_bursts", bursts)
+    monkeypatch.setattr(module, "sm_clock", lambda: 1980)
+    model = world.folder / "m.onnx"
+    with load_session(model, device="cpu") as reference, world.open(path) as session:
+        on_cpu, on_gpu = run_bench(
+            Candidate(reference, model),
+            [Candidate(reference, model), Candidate(session, path)],
+            [2],
+            crops(make_faces(2, PARITY_SEED)),
+            seconds=0.05,
+        )
+    cuda.open_gpu.cache_clear()
+    assert groups == [[1]]
+    assert (on_cpu.throughput_by_threads, on_cpu.clock_mhz, on_cpu.kernels) == (None, None, None)
+    assert on_gpu.n >= 20
+    assert set(on_gpu.throughput_by_threads) == {"1", "2", "4"}
+    assert on_gpu.clock_mhz == 1980
+    assert on_gpu.device is not None
+    assert on_gpu.peak_share is None
+    assert on_gpu.kernels == session.info.engine.options["traffic"]["kernels"]
+    assert on_gpu.agreement == 1
 
 
 def test_memory_at_batch_1_stays_below_600_mb(onnx8):

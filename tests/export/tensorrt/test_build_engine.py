@@ -26,7 +26,7 @@ from emonet_deploy.errors import (
 from emonet_deploy.export.passes.gemm_to_conv import gemm_to_conv
 from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.inspector import convolutions, layers_from_json, report, summary
-from emonet_deploy.export.tensorrt.options import BuildOptions, engine_name
+from emonet_deploy.export.tensorrt.options import RTX_TARGETS, BuildOptions, engine_name
 from emonet_deploy.runtime.backends.tensorrt.library import complaints, logger_of
 from emonet_deploy.runtime.hardware.gpu import CudaDevice
 from emonet_deploy.runtime.metadata import read_info, sidecar_path
@@ -50,6 +50,22 @@ def test_each_precision_compiles_and_its_convolutions_run_in_it(
     engine = build(write_tiny(tmp_path / "m.onnx", precision, interface))
     assert engine.convolutions == {"first": runs_in, "second": runs_in}
     assert summary(engine.convolutions.values()) == f"2 convolutions: 2 {runs_in}"
+
+
+@pytest.mark.parametrize("sm", RTX_TARGETS)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_target_gets_each_precision(tmp_path, precision, sm):
+    model = write_tiny(tmp_path / "m.onnx", precision)
+    if (precision, sm) == ("int8", 75):
+        with pytest.raises(InputError, match=r"no int8 convolutions for compute capability 7\.5"):
+            build(model, sm=(sm,))
+        return
+    engine = build(model, sm=(sm,))
+    reads = {"fp32": "float", "fp16": "half", "int8": "int8"}[precision]
+    assert set(engine.convolutions.values()) == {reads}
+    assert all(kind.startswith(reads) for kind in engine.traffic.convolutions)
+    assert engine.info.engine.options["traffic"]["kernels"] == engine.traffic.kernels
+    assert engine.info.engine.compute_capability == (f"{sm // 10}.{sm % 10}",)
 
 
 def test_the_record_says_what_the_engine_is_and_came_from(tmp_path):
@@ -261,6 +277,17 @@ def test_without_a_gpu_tensorrt_says_what_to_do_instead(tmp_path, monkeypatch):
 def test_engine_names():
     assert engine_name("a/emonet_8.fp16.onnx", BuildOptions(), L4) == "emonet_8.fp16.nvidia-l4.plan"
     assert engine_name("emonet_5.int8.onnx", BuildOptions(), None) == "emonet_5.int8.rtx.plan"
+    quick = BuildOptions(optimize="latency")
+    assert engine_name("emonet_5.int8.onnx", quick, None) == "emonet_5.int8.rtx.latency.plan"
+
+
+def test_what_an_engine_is_for_sets_its_batches_unless_they_are_given():
+    assert BuildOptions().batches == (1, 32, 64)
+    assert BuildOptions(optimize="latency").batches == (1, 1, 1)
+    assert BuildOptions(optimize="latency", max_batch=4).batches == (1, 1, 4)
+    assert BuildOptions(max_batch=4).batches == (1, 4, 4)
+    assert BuildOptions(opt_batch=8).batches == (1, 8, 64)
+    assert BuildOptions(opt_batch=100).batches == (1, 100, 100)
 
 
 # As the inspector of TensorRT writes it: names only, a convolution of its own kernels with the

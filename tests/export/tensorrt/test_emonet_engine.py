@@ -46,7 +46,7 @@ def converted(source, folder, precision, interface):
         ("fp32", "float", "image", (75,)),
         ("fp16", "half", "tensor", (89,)),
         ("fp16", "half", "image", (89,)),
-        ("fp16", "half", "image", (75, 80, 86, 89, 120)),
+        ("fp16", "half", "image", (75, 80, 86, 89, 120, 121)),
     ],
 )
 def test_every_convolution_runs_in_the_precision_asked_for(
@@ -61,3 +61,7 @@ def test_every_convolution_runs_in_the_precision_asked_for(
     if sm == (89,):
         assert engine.traffic.megabytes <= MOST_MEGABYTES[precision]
         assert engine.traffic.kernels <= MOST_KERNELS[precision]
+        # What a convolution writes decides what all that follows moves.
+        types = engine.traffic.convolutions
+        assert types.pop(f"{runs_in} -> {runs_in}") >= 108
+        assert sum(types.values()) <= 3

@@ -59,7 +59,12 @@ class Host:
     def at(self, address, size):
         return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
 
-trt = sys.modules["tensorrt"] = make_tensorrt(Host(), "tensorrt-11.4")
+if sys.argv[4] == "torch":
+    from helpers import torch_tensorrt
+    trt = torch_tensorrt.make_tensorrt(device="cpu")
+else:
+    trt = make_tensorrt(Host(), "tensorrt-11.4")
+sys.modules["tensorrt"] = trt
 from helpers.gpu_world import assert_same, images
 from helpers.tiny_model import write_tiny
 from emonet_deploy.export.tensorrt.options import BuildOptions
@@ -162,10 +167,15 @@ def installed(package):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="builds a Linux library")
 @pytest.mark.parametrize(
-    ("package", "graphs"),
-    [("pycuda", "graphs"), ("cuda-bindings", "graphs"), ("cuda-bindings", "none")],
+    ("package", "graphs", "computes"),
+    [
+        ("pycuda", "graphs", "onnx"),
+        ("cuda-bindings", "graphs", "onnx"),
+        # What stands in for TensorRT on a GPU without it, here on the host.
+        ("cuda-bindings", "none", "torch"),
+    ],
 )
-def test_a_real_package_runs_and_releases_sessions(host_cuda, tmp_path, package, graphs):
+def test_a_real_package_runs_and_releases_sessions(host_cuda, tmp_path, package, graphs, computes):
     spec = installed(package)
     if spec is None:
         pytest.skip(f"not here: {package}")
@@ -174,7 +184,7 @@ def test_a_real_package_runs_and_releases_sessions(host_cuda, tmp_path, package,
     (user,) = Path(spec.origin).parent.glob("_driver*.so") if package == "pycuda" else [None]
     paths = [str(host_cuda(user)), os.environ.get("LD_LIBRARY_PATH", "")]
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), package, graphs],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), package, graphs, computes],
         env=os.environ
         | {
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, paths)),

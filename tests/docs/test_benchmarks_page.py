@@ -1,0 +1,44 @@
+"""The page of benchmarks is what its script prints of the results that are committed."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+from helpers.bench_rows import ROW
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_script():
+    path = ROOT / "docs" / "scripts" / "benchmarks_page.py"
+    spec = importlib.util.spec_from_file_location("benchmarks_page", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_up_to_date():
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert page == load_script().page()
+
+
+def test_a_machine_and_a_gpu_each_have_a_table(tmp_path):
+    about = {
+        "cpu": "Some CPU", "cores": 4, "cpu_flags": ["avx2"], "date": "2026-01-02T03:04:05",
+        "toolkit": "0.1", "python": "3.12", "packages": {"torch": "2.9"},
+    }  # fmt: skip
+    rows = [ROW.to_dict(), ROW.to_dict() | {"peak_library": "ONNX Runtime"}]
+    (tmp_path / "a.json").write_text(json.dumps({"environment": about, "rows": rows}))
+    (tmp_path / "kernels.json").write_text("{}")
+    proof = {"title": "EmoNet on A GPU", "columns": ["x", "y"], "rows": [["1", "2"]]}
+    folder = tmp_path / "gpu" / "a-gpu-2026"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps(proof | {"sentences": ["use it"]}))
+    page = load_script().page(tmp_path)
+    assert "## Some CPU, 4 cores (avx2)" in page
+    first, second = [line for line in page.splitlines() if line.startswith("| onnx (cpu)")]
+    assert " 50% " in second  # against the fastest library; shares of an unnamed one mean nothing
+    assert " 50% " not in first
+    for part in ("## A GPU", "- use it", "| 1 | 2 |"):
+        assert part in page
+    assert "No GPU has been measured" not in page
