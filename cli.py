@@ -33,7 +33,7 @@ from emonet_deploy.commands.process.streams import (
 from emonet_deploy.commands.prove.command import prove
 from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.triton import triton
-from emonet_deploy.errors import EmonetError, ParityError, one_line
+from emonet_deploy.errors import EmonetError, InputError, ParityError, one_line
 
 __all__ = ["app", "main"]
 
@@ -45,6 +45,7 @@ class _Commands(TyperGroup):
         extra["standalone_mode"] = False  # so that what goes wrong arrives here
         try:
             with standard_output():
+                _require_folder()
                 code = super().main(*args, **extra) or ExitCode.OK
                 if sys.stdout is not None:
                     sys.stdout.flush()
@@ -91,6 +92,14 @@ class _Commands(TyperGroup):
             if ctx.params.get("debug"):
                 traceback.print_exc()
             raise
+
+
+def _require_folder() -> None:
+    """Raise ``InputError`` where the current folder was deleted: libraries end the process then."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError("the current folder is gone", hint="change to one that exists") from error
 
 
 def _report(message: str, hint: str | None) -> None:

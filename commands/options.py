@@ -241,7 +241,7 @@ def parse_numbers(value: str | Sequence[int]) -> tuple[int, ...]:
     """
     if not isinstance(value, str):
         return tuple(value)
-    found = _parts(value)
+    found = _parts(value) or ("",)
     for part in found:
         if not (part.isdecimal() and len(part) <= len(str(_MOST)) and 1 <= int(part) <= _MOST):
             shown = part if len(part) <= 40 else f"{part[:40]}..."

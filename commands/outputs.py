@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from emonet_deploy.emonet_ref.storage.files import require_writable
@@ -62,7 +63,18 @@ def check_outputs(
         taken.add(identity)
     # One file in each folder: annotated copies are thousands.
     for path in {path.parent: path for path in wanted}.values():
+        _try(path)
+
+
+def _try(path: Path) -> None:
+    """Make sure that a file can be written, and leave no folder where there was none."""
+    made = [folder for folder in path.parents if not exists(folder)]
+    try:
         require_writable(path)
+    finally:
+        for folder in made:  # the innermost first
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _files(path: StrPath) -> Iterator[StrPath]:

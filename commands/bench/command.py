@@ -43,6 +43,8 @@ def bench(
 
     nclass, checkpoint, out = candidates.nclass, candidates.checkpoint, candidates.out
     check_outputs(reports.files, [*(artifacts or ()), checkpoint, reports.compare])
+    if reports.compare is not None:
+        changes_since(reports.compare, [])  # read now: what is wrong with it is not told too late
     default: Sequence[Backend] = () if artifacts else ("torch", "onnx")
     engines = candidates.engine or default
     require_engines(engines, measurement.device)

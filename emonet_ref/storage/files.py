@@ -37,6 +37,9 @@ _PAGE: Final = 4096
 _PATIENCE: Final = 0.5
 """Seconds: whoever sweeps a folder holds a lock for a moment."""
 
+_LONG: Final = 5.0
+"""Seconds in which a lock that nobody else knows of is had, or cannot be had."""
+
 
 @contextmanager
 def atomic_write(
@@ -154,7 +157,8 @@ def _temporary(final: Path) -> Iterator[Path]:
     # The suffix stays last: some libraries choose the format by it.
     suffix = final.suffix if len(final.suffix) <= _MAX_SUFFIX else ""
     temporary = final.with_name(f"{_PREFIX}{secrets.token_hex(4)}{suffix}")
-    lock = FileLock(f"{temporary}{_LOCK}")
+    # Where no file can be made, as in /proc, the lock would be waited for in vain.
+    lock = FileLock(f"{temporary}{_LOCK}", timeout=_LONG)
     try:
         with lock:
             try:
@@ -189,6 +193,8 @@ def _translated(final: Path, error: type[EmonetError], advice: str) -> Iterator[
         yield
     except (OSError, NotImplementedError) as failure:
         reason = why(failure) if isinstance(failure, OSError) else str(failure)
+        if isinstance(failure, Timeout):
+            reason = "no file can be made there"
         raise error(f"cannot write {final}: {reason}", hint=advice) from failure
     except ValueError as failure:
         if "\0" not in os.fspath(final):

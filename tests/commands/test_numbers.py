@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import get_args
 
 import pytest
 import typer.main
@@ -11,8 +12,8 @@ from typer.testing import CliRunner
 from emonet_deploy.cli import app
 
 NONSENSE = {
-    "integer": ["99999999999999999999999999", "9" * 5000, "-1", "-99999999999", "1.5", "x", ""],
-    "float": ["nan", "inf", "-inf", "-1", "1e999", "x", ""],
+    int: ["99999999999999999999999999", "9" * 5000, "-1", "-99999999999", "1.5", "x", ""],
+    float: ["nan", "inf", "-inf", "-1", "1e999", "x", ""],
 }
 
 
@@ -24,13 +25,10 @@ def options():
             yield from walk(each, (*before, name))
         if not hasattr(command, "commands"):
             for parameter in command.params:
-                kind = parameter.type.name.removesuffix(" range")
-                if (
-                    parameter.param_type_name == "option"
-                    and kind in NONSENSE
-                    and (not parameter.count)
-                ):
-                    yield before, parameter.opts[0], kind
+                kind = parameter.type_descriptor.annotation
+                for number in {kind, *get_args(kind)} & set(NONSENSE):
+                    if parameter.opts[0].startswith("--") and not parameter.count:
+                        yield before, parameter.opts[0], number
 
     return list(walk(typer.main.get_command(app)))
 

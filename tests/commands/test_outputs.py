@@ -129,6 +129,9 @@ def test_outputs_that_cannot_be_written_are_told_before_the_work(here, outputs, 
 
 def test_new_outputs_may_lie_anywhere_and_leave_nothing_behind(here):
     before = sorted(here.rglob("*"))
-    check_outputs(["data/x.json", "y.json", None], ["data", "m.onnx", None, "http://h/v2/models/m"])
+    check_outputs(
+        ["data/x.json", "y.json", "a/b/c/z.json", None],
+        ["data", "m.onnx", None, "http://h/v2/models/m"],
+    )
     check_outputs([], ["data"], kept=["data/b.jpg"])
     assert sorted(here.rglob("*")) == before

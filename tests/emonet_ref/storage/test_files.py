@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from emonet_deploy.emonet_ref.storage import files
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.files import (
     atomic_folder,
@@ -201,3 +202,10 @@ def test_a_cache_without_a_place_is_one_line(monkeypatch):
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda *_, **__: Path("~/.cache"))
     with pytest.raises(InputError, match="name one in the variable EMONET_HOME"):
         cache_dir()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file")
+def test_a_folder_in_which_no_file_can_be_made_is_told_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(files, "_LONG", 0.1)
+    with pytest.raises(InputError, match=r"cannot write /proc/x\.csv: "):
+        require_writable("/proc/x.csv")
