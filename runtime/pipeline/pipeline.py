@@ -61,10 +61,17 @@ class EmotionPipeline:
     """Detects, tracks, crops, predicts and smooths, each stage in a thread of its own.
 
     Example:
-        with load_session("emonet_8.fp32.onnx") as session:
-            pipeline = EmotionPipeline(Predictor(session), load_detector(), tracker=Tracker())
-            for result in pipeline.run(VideoReader("clip.mp4")):
-                print(result.frame.time, [face.prediction.expression for face in result.faces])
+        >>> from emonet_deploy.runtime import Tracker, VideoReader, load_session
+        >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:
+        ...     pipeline = EmotionPipeline(session, load_detector("none"), tracker=Tracker())
+        ...     for result in pipeline.run(VideoReader("talk.mp4")):
+        ...         print(result.frame.time, len(result.faces))
+        0.0 1
+        0.04 1
+        0.08 1
+        0.12 1
+        0.16 1
+        0.2 1
     """
 
     def __init__(

@@ -51,7 +51,16 @@ class Prediction:
 
 
 class Predictor:
-    """Runs face pictures of any size through a session, in batches."""
+    """Runs face pictures of any size through a session, in batches.
+
+    Example:
+        >>> import numpy as np
+        >>> from emonet_deploy.runtime import load_session
+        >>> with load_session("artifacts/emonet_8.fp32.onnx") as session:
+        ...     (said,) = Predictor(session).predict([np.zeros((120, 100, 3), np.uint8)])
+        >>> sorted(said.probabilities)[:2], said.landmarks.shape
+        (['anger', 'contempt'], (68, 3))
+    """
 
     def __init__(self, session: Session, batch_size: int = 8) -> None:
         """Wrap a session.
