@@ -14,7 +14,7 @@ from helpers.tiny_model import write_tiny
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from emonet_deploy.benchmarks.gpu.peers import GPU_PEERS, open_gpu_peer
+from emonet_deploy.benchmarks.gpu.peers import open_gpu_peer
 from emonet_deploy.benchmarks.gpu.stage import Outcome, Record, Settings, run_child
 from emonet_deploy.benchmarks.gpu.summary import stage_table, summarize
 from emonet_deploy.cli import app
