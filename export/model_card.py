@@ -47,7 +47,7 @@ def render_card(
         parity: the measured part of the JSON result of ``emonet parity``.
         sha256: of the file.
     """
-    environment = jinja2.Environment(
+    environment = jinja2.Environment(  # noqa: S701 - it writes Markdown, not HTML
         loader=jinja2.PackageLoader(__package__, ""),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
