@@ -53,11 +53,11 @@ test-lowest: .venv-lowest/installed ## Run the tests with the lowest versions th
 # All but PyTorch, whose old versions are a gigabyte each: it is the one of constraints.txt.
 .venv-lowest/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check packaging
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1" packaging
 	.venv-lowest/bin/python docs/scripts/lowest_versions.py export dev -- torch > .venv-lowest/lowest.txt
 	grep '^torch' constraints.txt >> .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c .venv-lowest/lowest.txt ".[export,dev]"
+		-c .venv-lowest/lowest.txt ".[export]" --group dev
 	touch $@
 
 test-wheel: $(INSTALLED) ## Install wheel and sdist into empty environments of every Python here

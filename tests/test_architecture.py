@@ -219,9 +219,10 @@ def test_every_backend_is_what_its_row_says():
 
 def test_the_advice_on_extras_is_that_of_the_package():
     with open(ROOT / "pyproject.toml", "rb") as file:
-        extras = tomllib.load(file)["project"]["optional-dependencies"]
+        content = tomllib.load(file)
+    extras, developers = content["project"]["optional-dependencies"], content["dependency-groups"]
     for name, requirements in optional_packages.EXTRAS.items():
-        assert set(requirements) <= set(extras.get(name, extras["dev"])), name
+        assert set(requirements) <= set(extras.get(name, developers["dev"])), name
 
 
 def in_bare_process(code):

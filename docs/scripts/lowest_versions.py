@@ -2,7 +2,7 @@
 
     python docs/scripts/lowest_versions.py export dev -- torch > lowest.txt
 
-Extras come first; behind ``--`` stand the packages whose version is left to pip.
+Extras and dependency groups come first; behind ``--`` stand the packages whose version is left to pip.
 """
 
 import sys
@@ -19,8 +19,9 @@ _BOUNDS = {">=", "==", "~="}
 
 def lowest(extras: Iterable[str], left_out: Iterable[str]) -> Iterator[str]:
     """Yield ``name==version`` for each dependency of this platform that has a lower bound."""
-    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    optional = project["optional-dependencies"]
+    content = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = content["project"]
+    optional = project["optional-dependencies"] | content["dependency-groups"]
     lists = [project["dependencies"], *(optional[extra] for extra in extras)]
     free = set(map(canonicalize_name, left_out))
     for requirement in (Requirement(line) for lines in lists for line in lines):
