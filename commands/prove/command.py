@@ -1,6 +1,5 @@
 """``emonet prove``: what holds on this machine's GPU, in one folder and one table."""
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -112,6 +111,8 @@ def run_stages(
         if only and name not in only:
             continue
         say(f"{name} ...")
+        for folder in (settings.folder, settings.work):  # what an earlier proof has left
+            (folder / f"{name}.json").unlink(missing_ok=True)
         outcome = run(name, settings, stage.seconds * budget / _BUDGET)
         if stage.inside:
             _publish(settings, name)
@@ -137,5 +138,3 @@ def _publish(settings: "Settings", stage: str) -> None:
         row.pop("artifact", None)
     if rows:
         write_json(settings.folder / f"{stage}.json", {"rows": rows})
-    elif (settings.folder / f"{stage}.json").exists():
-        shutil.move(settings.folder / f"{stage}.json", settings.folder / f"{stage}.old.json")
