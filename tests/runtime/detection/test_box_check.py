@@ -20,6 +20,7 @@ def test_boxes_of_faces_may_reach_over_the_border(box):
         ((-1e9, -1e9, 1e9, 1e9), "for the most part"),
         ((-1e308, 0, 1e308, 80), "for the most part"),
         ((0.1, 0.1, 0.9, 0.9), "not from 0 to 1"),
+        ((0, 0, 1, 2), "not from 0 to 1"),
         ((10, 10, 11, 60), "smaller than 2 pixels"),
     ],
 )

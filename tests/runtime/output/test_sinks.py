@@ -15,6 +15,7 @@ from emonet_deploy.runtime.output.sinks import (
     JsonSink,
     ParquetSink,
     face_rows,
+    face_values,
 )
 from emonet_deploy.runtime.output.timeline import TimelineSink
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
@@ -54,6 +55,16 @@ def test_every_frame_has_a_row_and_every_face_too():
     assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert np.shape(row["landmarks"]) == (68, 3)
     assert "landmarks" not in next(face_rows(next(results())))
+
+
+def test_figures_are_rounded_to_what_they_can_tell():
+    said = Prediction("happy", {"happy": 2 / 3}, 1 / 3, -1 / 3, np.full((68, 3), 1 / 3, np.float32))
+    face = FaceResult(0, (1 / 3, 2 / 3, 100 / 3, 200 / 3), 2 / 3, said)
+    values = face_values(face)
+    assert values["box"] == [0.33, 0.67, 33.33, 66.67]
+    assert (values["score"], values["probabilities"]) == (0.6667, {"happy": 0.666667})
+    assert (values["valence"], values["arousal"]) == (0.333333, -0.333333)
+    assert values["landmarks"][0] == [0.33, 0.33, 0.33]
 
 
 def write(sink):
