@@ -8,7 +8,7 @@ import numpy as np
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
 from emonet_deploy.benchmarks.metrics.bootstrap import Interval, paired_intervals
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels, accuracy, ccc
-from emonet_deploy.benchmarks.parity.compare import Verdict, judge
+from emonet_deploy.benchmarks.parity.verdicts import Verdict, judge
 from emonet_deploy.emonet_ref.constants import Accuracy
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.choices import Precision

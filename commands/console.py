@@ -19,7 +19,8 @@ from emonet_deploy.emonet_ref.storage.path_encoding import readable
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.accuracy.summary import Summary
     from emonet_deploy.benchmarks.metrics.output_error import Difference
-    from emonet_deploy.benchmarks.parity.compare import Parity, Verdict
+    from emonet_deploy.benchmarks.parity.compare import Parity
+    from emonet_deploy.benchmarks.parity.verdicts import Verdict
     from emonet_deploy.runtime.output.text_table import Table
 
 __all__ = [
@@ -151,6 +152,10 @@ def print_parity(result: "Parity") -> None:
         f"CCC valence {number(result.ccc_valence, '.6f')}, "
         f"arousal {number(result.ccc_arousal, '.6f')}"
     )
+    show(
+        f"{result.ties} of them ties: the reference's two best classes lie within "
+        f"{result.tie_margin:.2g} in probability, which the precision cannot tell"
+    )
     print_gates(result.gates)
 
 
@@ -158,7 +163,10 @@ def print_gates(gates: "Mapping[str, Verdict]") -> None:
     """Print each gate, what was measured, and whether it passes."""
     for name, gate in gates.items():
         verdict = "pass" if gate.passed else "FAIL"
-        show(verdict, name, number(gate.value, ".6g"), f"gate {gate.limit:g}")
+        cells = [verdict, name, number(gate.value, ".6g")]
+        if gate.interval is not None:
+            cells.append(f"[{gate.interval.low:.6g}, {gate.interval.high:.6g}]")
+        show(*cells, f"gate {gate.limit:g}")
 
 
 def print_accuracy(summary: "Summary") -> None:

@@ -1,8 +1,8 @@
 """``emonet export``: from a checkpoint to an ONNX model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,22 +11,31 @@ from emonet_deploy.commands.options import (
     Artifacts,
     CheckpointName,
     JsonFile,
+    Judging,
     NClass,
-    PrecisionName,
+    words,
 )
+from emonet_deploy.errors import ParityError
 from emonet_deploy.export.choices import Calibrator
-from emonet_deploy.runtime.choices import Interface, Target
+from emonet_deploy.runtime.choices import Interface, Precision, Target
+
+if TYPE_CHECKING:
+    from emonet_deploy.benchmarks.parity.compare import Parity
+    from emonet_deploy.export.onnx import Exported
 
 __all__ = ["export"]
 
 
 def export(
+    judging: Judging,
     nclass: NClass = 8,
     checkpoint: CheckpointName = "original",
     target: Annotated[
         Target, typer.Option(help="gpu: the network as it is; cpu: the same in fewer operations.")
     ] = "gpu",
-    precision: PrecisionName = "fp32",
+    precision: Annotated[
+        Sequence[Precision], words(Precision, "--precision", help="Of the artifact, or several.")
+    ] = ("fp32",),
     interface: Annotated[
         Interface, typer.Option("--io", help="image: all processing inside the graph.")
     ] = "tensor",
@@ -57,7 +66,6 @@ def export(
     json_file: JsonFile = None,
 ) -> None:
     """Write the reference as ONNX; done only when it was shown to compute the same."""
-    from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         export_checked,
@@ -66,38 +74,58 @@ def export(
     )
     from emonet_deploy.runtime.metadata import artifact_name
 
-    model = out / artifact_name(nclass, precision, target, interface)
-    check_outputs([json_file, model], [checkpoint, calibration])
+    models = [out / artifact_name(nclass, each, target, interface) for each in precision]
+    check_outputs([json_file, *models], [checkpoint, calibration, judging.faces])
     source = resolve_checkpoint(checkpoint, nclass, say)
-    check_outputs([json_file, model], [source.path])
-    faces = None
-    if precision == "int8" or (precision == "fp16" and calibration is not None):
-        faces = load_calibration(calibration, source.identity, budget, calibrator)
-    made, result = export_checked(nclass, source, out, say, target, precision, interface, faces)
-    path = made.path
-    if precision == "int8":
-        print_calibration(made.info.calibration or {}, sensitivity)
-    if precision == "fp16":
-        record = made.info.calibration or {}
+    check_outputs([json_file, *models], [source.path])
+    results: list[dict[str, Any]] = []
+    failures: list[ParityError] = []
+    for each in precision:
+        faces = None
+        if each == "int8" or (each == "fp16" and calibration is not None):
+            faces = load_calibration(calibration, source.identity, budget, calibrator)
+        try:
+            made, result = export_checked(
+                nclass, source, out, say, target, each, interface, faces, judging
+            )
+            _print(made, result, sensitivity, card)
+            results.append(_to_json(made, source.identity, result))
+            result.require(f"{made.path}, kept as asked,")
+        except ParityError as error:  # the other precisions may pass
+            failures.append(error)
+    if results:
+        write_json(json_file, results[0] if len(precision) == 1 else {"exports": results})
+    if failures:
+        raise ParityError("; ".join(e.message for e in failures), hint=failures[0].hint)
+
+
+def _print(made: "Exported", result: "Parity", sensitivity: bool, card: bool) -> None:
+    record = made.info.calibration or {}
+    if made.info.precision == "int8":
+        print_calibration(record, sensitivity)
+    if made.info.precision == "fp16":
         show(
             f"values up to {record['largest']:g} on {record['source']} faces; "
             f"in float32: {', '.join(record['float_layers'])}"
         )
     print_parity(result)
-    write_json(
-        json_file,
-        {
-            "artifact": str(path),
-            "reference": source.identity,
-            **result.to_dict(),
-            "environment": describe_environment(),
-        },
-    )
     if card:
         from emonet_deploy.export.model_card import write_card
 
-        say(f"model card: {write_card(path, made.info, result.to_dict())}")
-    show(f"done: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        say(f"model card: {write_card(made.path, made.info, result.to_dict())}")
+    show(f"done: {made.path} ({made.path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _to_json(made: "Exported", reference: str, result: "Parity") -> dict[str, Any]:
+    from emonet_deploy.benchmarks.environment import describe_environment
+
+    return {
+        "artifact": str(made.path),
+        "reference": reference,
+        **result.to_dict(),
+        "faces": (made.info.parity or {}).get("faces"),
+        "environment": describe_environment(),
+    }
 
 
 def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:

@@ -22,7 +22,10 @@ __all__ = [
     "DetectedFaces",
     "Device",
     "Engine",
+    "FacesFolder",
+    "Gates",
     "JsonFile",
+    "Judging",
     "Model",
     "NClass",
     "PrecisionName",
@@ -48,7 +51,8 @@ NClass = Annotated[Literal[5, 8], typer.Option("--nclass", help="Number of emoti
 CheckpointName = Annotated[
     str,
     typer.Option(
-        "--checkpoint", help="original (cached, else fetched), standin, standin:SEED, or a file."
+        "--checkpoint",
+        help="original (cached, else fetched), standin[:SEED[:TRAIT...]], or a file.",
     ),
 ]
 Engine = Annotated[
@@ -106,6 +110,29 @@ class Model:
     out: Artifacts = Path("artifacts")
     device: Device = "auto"
     threads: Threads = None
+
+
+Gates = Annotated[
+    list[str] | None,
+    typer.Option("--gate", metavar="NAME=LIMIT", help="Another limit of a gate, such as ccc=0.98."),
+]
+FacesFolder = Annotated[
+    Path | None,
+    typer.Option("--faces", help="Folder of face crops to judge on; by default drawn ones."),
+]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """On which faces an export is judged, against which gates, and what happens when one fails."""
+
+    panel: ClassVar[str] = "Gates"
+
+    faces: FacesFolder = None
+    gate: Gates = None
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the file even when a gate fails; exit code 3.")
+    ] = False
 
 
 @dataclass(frozen=True)

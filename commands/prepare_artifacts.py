@@ -2,17 +2,15 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, cast
 
 from emonet_deploy.benchmarks.metrics.output_error import Difference
-from emonet_deploy.benchmarks.parity.compare import PARITY_FACES, Parity, check_parity
+from emonet_deploy.benchmarks.parity.compare import Parity
+from emonet_deploy.commands.judging import judge, judged_faces, notes, parity_crops, with_record
+from emonet_deploy.commands.options import Judging
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.storage.path_queries import is_file
-from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.tensorrt.cached import fitting_engine
 from emonet_deploy.runtime.backends.registry import (
@@ -29,7 +27,7 @@ from emonet_deploy.runtime.choices import (
     Precision,
     Target,
 )
-from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info
+from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info, write_info
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
@@ -48,13 +46,17 @@ __all__ = [
     "layer_differences",
     "load_calibration",
     "obtain",
-    "parity_crops",
     "resolve_checkpoint",
     "resolve_reference",
     "runnable",
 ]
 
 Say = Callable[[str], None]
+
+FAILED_HINT: Final = (
+    "judge on crops of your own with --faces DIR; with --keep the file stays as it is, with "
+    "--gate NAME=LIMIT another limit holds, and its record says so"
+)
 
 
 def resolve_checkpoint(name: str, nclass: int, say: Say) -> Checkpoint:
@@ -107,11 +109,6 @@ def _read_record(artifact: str) -> ModelInfo:
         return session.info
 
 
-def parity_crops(n: int) -> NDArray[np.uint8]:
-    """Return faces that no calibration has seen, n x 256 x 256 x 3."""
-    return crops(make_faces(n, PARITY_SEED))
-
-
 def layer_differences(artifact: Path, source: Checkpoint) -> dict[str, Difference]:
     """Compare an ONNX model with its reference layer by layer, on four faces.
 
@@ -135,8 +132,20 @@ def export_checked(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
+    judging: Judging | None = None,
 ) -> tuple["Exported", Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
+
+    Args:
+        nclass: 5 or 8.
+        source: the checkpoint.
+        out: folder of the artifacts.
+        say: takes a line for the user.
+        target: what the artifact is for.
+        precision: of the convolutions.
+        interface: of the artifact.
+        calibration: faces and budget; for int8 of a stand-in drawn ones if None.
+        judging: on which faces, against which gates; with ``keep`` the file stays if one fails.
 
     Raises:
         ParityError: the export does not agree with the reference; nothing is kept.
@@ -145,8 +154,12 @@ def export_checked(
     from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
     from emonet_deploy.export.onnx import Exported, export_onnx
 
+    judging = judging or Judging()
     if precision == "int8" and calibration is None:
         calibration = load_calibration(None, source.identity)
+    faces = judged_faces(judging.faces, seen=None if calibration is None else calibration.images)
+    for note in notes(source, judging.faces):
+        say(note)
     model = load_checkpoint(source.path, nclass)
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
@@ -157,13 +170,17 @@ def export_checked(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
             interface, calibration,
         )  # fmt: skip
-        say(f"comparing it with the reference on {PARITY_FACES} faces")
+        say(f"comparing it with the reference on {len(faces.first)} faces")
         with (
             load_session(source.path, device="cpu") as reference,
             load_session(temporary, device="cpu") as made,
         ):
-            result = check_parity(reference, made, parity_crops(PARITY_FACES))
-    return Exported(path, exported.info), result
+            result = judge(source, reference, made, str(temporary), faces, judging.gate or ())
+        info = with_record(exported.info, result, faces)
+        write_info(temporary, info)
+        if not judging.keep:
+            result.require(f"the {precision} model", FAILED_HINT)
+    return Exported(path, info), result
 
 
 def load_calibration(

@@ -1,14 +1,13 @@
 """From what a user calls a checkpoint to a file and its identity."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from emonet_deploy.emonet_ref.checkpoint import fetch_checkpoint, identify_checkpoint
-from emonet_deploy.emonet_ref.standin import standin_path
+from emonet_deploy.emonet_ref.standin import parse_standin, standin_name, standin_path
 from emonet_deploy.emonet_ref.storage.path_queries import is_file
-from emonet_deploy.errors import CheckpointError, InputError
+from emonet_deploy.errors import CheckpointError
 
 __all__ = ["Checkpoint", "find_checkpoint"]
 
@@ -19,7 +18,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        identity: ``original``, ``standin`` (``standin:SEED`` unless 0) or ``sha256:...``.
+        identity: ``original``, a stand-in's name (see ``standin_name``) or ``sha256:...``.
     """
 
     path: Path
@@ -37,26 +36,20 @@ def find_checkpoint(
     """Find, fetch or make the checkpoint called ``name``.
 
     Args:
-        name: ``original`` (cached, else fetched), ``standin``, ``standin:SEED``, or a file's path.
+        name: ``original`` (cached, else fetched), ``standin``, ``standin:SEED[:TRAIT...]``
+            or a file's path.
         nclass: 5 or 8.
         notify: takes a line for the user, such as the licence of the weights.
 
     Raises:
         CheckpointError: no such file, or the originals can neither be found nor fetched.
-        InputError: the stand-in's seed is not a number.
+        InputError: the stand-in's seed is not a number, or a trait is none.
     """
     if name == "original":
         return Checkpoint(fetch_checkpoint(nclass, notify=notify), "original")
-    kind, _, seed = name.partition(":")
-    if kind == "standin":
-        if seed and not re.fullmatch("[0-9]{1,18}", seed):
-            raise InputError(
-                "the stand-in's seed must be a whole number of at most 18 digits, not "
-                f"{seed[:40]!r}"
-            )
-        number = int(seed or 0)
-        identity = f"standin:{number}" if number else "standin"
-        return Checkpoint(standin_path(nclass, number), identity)
+    if name.partition(":")[0] == "standin":
+        seed, traits = parse_standin(name)
+        return Checkpoint(standin_path(nclass, seed, traits), standin_name(seed, traits))
     path = Path(name)
     if not is_file(path):
         raise CheckpointError(

@@ -14,11 +14,14 @@ Recipe, revision ``REVISION``:
    and variance of its own input.
 3. The rows of the last linear layer are scaled and shifted so that over these faces each logit
    has mean 0 and standard deviation 1, valence and arousal mean 0 and standard deviation 0.5.
+
+``standin_traits`` has what may be added to make it harder, as trained weights are.
 """
 
-import hashlib
 import io
 import logging
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,13 +32,21 @@ from torch import Tensor, nn
 
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin_stamp import stamped, stamped_identity
+from emonet_deploy.emonet_ref.standin_traits import (
+    TRAITS,
+    draw_weight,
+    named_rng,
+    rescale_channels,
+    rescaling,
+    set_norms,
+)
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.files import atomic_write, require_writable
 from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_faces
-from emonet_deploy.errors import CheckpointError
+from emonet_deploy.errors import CheckpointError, InputError
 
-__all__ = ["make_standin", "standin_path"]
+__all__ = ["make_standin", "parse_standin", "standin_name", "standin_path"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -45,14 +56,16 @@ REVISION: Final = 2
 FACES: Final = 24
 LOGIT_SPREAD: Final = 1.0
 EMOTION_SPREAD: Final = 0.5
+MOST_TRAITS: Final = 3
 
 
-def make_standin(nclass: int = 8, seed: int = 0) -> EmoNet:
+def make_standin(nclass: int = 8, seed: int = 0, traits: Iterable[str] = ()) -> EmoNet:
     """Make the stand-in: about 20 s and 2.5 GB of memory on two cores. See ``standin_path``.
 
     Args:
         nclass: 5 or 8.
         seed: of the weights; the faces are the same for every seed.
+        traits: of ``TRAITS``.
 
     Returns:
         The model in eval mode, float32, on the CPU, with gradients off.
@@ -60,28 +73,64 @@ def make_standin(nclass: int = 8, seed: int = 0) -> EmoNet:
     Raises:
         ValueError: ``nclass`` is neither 5 nor 8.
     """
+    chosen = frozenset(traits)
     # Torch initialises the layers from its global generator, which is the caller's.
     with torch.random.fork_rng(devices=[]):
         model = EmoNet(nclass).requires_grad_(False)
-    model.load_state_dict(_random_state(model, seed))
+    model.load_state_dict(_random_state(model, seed, chosen))
     images = torch.from_numpy(crops(make_faces(FACES, STANDIN_SEED)))
     with torch.no_grad():
         _calibrate(model, images.permute(0, 3, 1, 2).float() / 255)
+    if sigma := rescaling(chosen):
+        rescale_channels(model, seed, sigma)
     return model.eval()
 
 
-def standin_path(nclass: int = 8, seed: int = 0) -> Path:
+def standin_name(seed: int = 0, traits: Iterable[str] = ()) -> str:
+    """Return a stand-in's identity: ``standin``, ``standin:SEED`` or ``standin:SEED:TRAIT...``."""
+    ordered = sorted(set(traits))
+    return ":".join(["standin", *([str(seed)] if seed or ordered else []), *ordered])
+
+
+def parse_standin(name: str) -> tuple[int, tuple[str, ...]]:
+    """Return the seed and the traits of a stand-in's name.
+
+    Raises:
+        InputError: the seed is not a number, a trait is none, or there are more than three.
+    """
+    _, *parts = name.split(":")
+    seed, traits = (parts[0] if parts else ""), parts[1:]
+    if seed and not re.fullmatch("[0-9]{1,18}", seed):
+        raise InputError(
+            f"the stand-in's seed must be a whole number of at most 18 digits, not {seed[:40]!r}"
+        )
+    unknown = [trait for trait in traits if trait not in TRAITS]
+    if unknown or len(traits) > MOST_TRAITS:
+        raise InputError(
+            f"a stand-in has at most {MOST_TRAITS} traits of {', '.join(TRAITS)}",
+            hint="such as --checkpoint standin:0:rescaled",
+        )
+    return int(seed or 0), tuple(sorted(set(traits)))
+
+
+def standin_path(nclass: int = 8, seed: int = 0, traits: Iterable[str] = ()) -> Path:
     """Return the cached stand-in's checkpoint, a plain state dict; make it when it is absent.
 
     A file that does not say that it is this stand-in, as it is damaged or of an older version, is
     made anew. A second process that wants the same file waits for the first.
 
+    Args:
+        nclass: 5 or 8.
+        seed: of the weights.
+        traits: of ``TRAITS``.
+
     Raises:
         CheckpointError: the cache folder cannot be written; told before the stand-in is made.
         ValueError: ``nclass`` is neither 5 nor 8.
     """
-    path = cache_dir() / f"standin_{nclass}_seed{seed}_r{REVISION}.pth"
-    identity = f"standin:{seed}" if seed else "standin"
+    identity = standin_name(seed, traits)
+    stem = "_".join([f"standin_{nclass}_seed{seed}", *sorted(set(traits))])
+    path = cache_dir() / f"{stem}_r{REVISION}.pth"
 
     def is_ready() -> bool:
         return is_file(path) and stamped_identity(path) == identity
@@ -93,7 +142,7 @@ def standin_path(nclass: int = 8, seed: int = 0) -> Path:
     with FileLock(path.with_name(f".{path.name}.lock")):
         if not is_ready():
             _LOGGER.info("making the stand-in, once, as %s", path)
-            state = stamped(make_standin(nclass, seed).state_dict(), identity)
+            state = stamped(make_standin(nclass, seed, traits).state_dict(), identity)
             # In memory first: PyTorch's writer reports a full disk as a failed assertion.
             content = io.BytesIO()
             torch.save(state, content)
@@ -102,18 +151,20 @@ def standin_path(nclass: int = 8, seed: int = 0) -> Path:
     return path
 
 
-def _random_state(model: EmoNet, seed: int) -> dict[str, Tensor]:
-    """Draw He-initialised values for every convolution and linear weight; the rest is at rest."""
+def _random_state(
+    model: EmoNet, seed: int, traits: frozenset[str] = frozenset()
+) -> dict[str, Tensor]:
+    """Draw every convolution and linear weight, of He's variance; the rest is at rest."""
     state = {}
     for key, tensor in model.state_dict().items():
         if tensor.ndim >= 2:
-            digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
-            rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))
-            he = np.sqrt(2 / tensor[0].numel())
-            state[key] = torch.from_numpy(rng.normal(0, he, tensor.shape)).float()
+            he = float(np.sqrt(2 / tensor[0].numel()))
+            values = draw_weight(tuple(tensor.shape), he, named_rng(seed, key), traits)
+            state[key] = torch.from_numpy(values).float()
         else:
             at_one = key.endswith((".weight", ".running_var"))
             state[key] = torch.full_like(tensor, 1 if at_one else 0)
+    set_norms(state, seed, traits)
     return state
 
 

@@ -19,6 +19,7 @@ from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, ma
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.naming import name_nodes, strip
 from emonet_deploy.export.passes.batchnorm import fold_batchnorm
+from emonet_deploy.export.passes.canonical_scales import canonicalize_scales
 from emonet_deploy.export.passes.cpu import rewrite_for_cpu
 from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import EXACT, convert_fp16
@@ -98,7 +99,8 @@ def export_onnx(
     if target == "cpu" and precision == "fp32":
         rewrite_for_cpu(exported)
     if precision == "fp16":
-        merge_pointwise(exported)
+        merge_pointwise(exported, apart=True)
+        canonicalize_scales(exported)
         found = observe_half_range(exported, _range_faces(calibration))
         pool_to_max(exported)
         convert_fp16(exported, EXACT | found.wide)

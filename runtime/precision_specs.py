@@ -16,12 +16,18 @@ class Gates:
     Attributes:
         max_error: largest error of any output, as a share of that output's standard deviation.
         ccc: lowest concordance correlation of valence and of arousal.
-        agreement: lowest share of equal classes.
+        agreement: lowest share of equal classes, ties apart.
+        layer_noise: largest noise in the channels of any convolution, as a share of their variance.
+        layer_gain: largest deviation from 1 of any convolution's gain.
+        strays: most channels that resemble another one of the reference's layer.
     """
 
     max_error: float | None = None
     ccc: float | None = None
     agreement: float | None = None
+    layer_noise: float | None = None
+    layer_gain: float | None = None
+    strays: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,22 +50,28 @@ class PrecisionSpec:
     calibrated: bool = False
 
 
-_INT8_GATES: Final = Gates(ccc=0.99, agreement=0.90)
+_INT8_GATES: Final = Gates(ccc=0.99, agreement=0.90, layer_noise=0.5, layer_gain=0.25, strays=0)
 
 PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
     "fp32": PrecisionSpec(
         bits=32,
         gates={
-            "gpu": Gates(max_error=1e-4, agreement=1.0),
+            "gpu": Gates(
+                max_error=1e-4, agreement=1.0, layer_noise=1e-6, layer_gain=1e-3, strays=0
+            ),
             # Exact algebra sums in another order.
-            "cpu": Gates(max_error=1e-3, agreement=1.0),
+            "cpu": Gates(
+                max_error=1e-3, agreement=1.0, layer_noise=1e-6, layer_gain=1e-3, strays=0
+            ),
         },
         max_drop=0.001,
         color=(0, 114, 178),
     ),
     "fp16": PrecisionSpec(
         bits=16,
-        gates={"gpu": Gates(ccc=0.9999, agreement=0.99)},
+        gates={
+            "gpu": Gates(ccc=0.9999, agreement=0.99, layer_noise=1e-3, layer_gain=0.02, strays=0)
+        },
         max_drop=0.01,
         color=(0, 158, 115),
     ),

@@ -15,7 +15,7 @@ from emonet_deploy.benchmarks.metrics.paper_metrics import (
     confusion_matrix,
     per_class_recall,
 )
-from emonet_deploy.benchmarks.parity.compare import Verdict
+from emonet_deploy.benchmarks.parity.verdicts import Verdict
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, Accuracy
 from emonet_deploy.errors import DatasetError
 from emonet_deploy.runtime.backends.session import Session

@@ -6,7 +6,7 @@ from typing import Any
 from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.gates import Comparison
 from emonet_deploy.benchmarks.metrics.bootstrap import Interval
-from emonet_deploy.benchmarks.parity.compare import Verdict
+from emonet_deploy.benchmarks.parity.verdicts import Verdict
 from emonet_deploy.runtime.output.text_table import Table
 
 __all__ = ["changes_table", "gates_table", "metrics_table", "side_by_side"]

@@ -1,8 +1,8 @@
 """Where an ONNX model leaves its reference: the difference after each layer."""
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from emonet_deploy.benchmarks.metrics.output_error import Difference, DifferenceSums
 from emonet_deploy.emonet_ref.model import EmoNet
+from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.pipeline.preprocess import to_tensor
 
-__all__ = ["compare_layers"]
+__all__ = ["RESCALED", "compare_layers", "layer_outputs"]
 
 # The export folds these norms into the layer before them, whose output is then the norm's.
 _FOLDED = {
@@ -25,18 +27,44 @@ _FOLDED = {
     "emo_fc_2.0": "emo_fc_2.1",
 }
 
+RESCALED: Final = frozenset(_FOLDED) - {"conv1"}
+"""Layers whose channels an export divides by their sizes: what only layers read."""
+
 
 def compare_layers(
     reference: EmoNet, artifact: str | os.PathLike[str], crops: NDArray[np.uint8]
 ) -> dict[str, Difference]:
     """Compare the output of every convolution and linear layer that both have, in graph order.
 
-    Layers that a rewrite merged away, or whose output has another shape, are left out.
+    Layers that a rewrite merged away, or whose output has another shape, are left out. Channels
+    whose scale the export of a precision may choose are brought to the reference's.
 
     Args:
         reference: on the CPU, in eval mode.
         artifact: an ONNX model made from it.
         crops: N x 256 x 256 x 3, uint8 RGB; a few suffice.
+    """
+    rescaled = RESCALED if read_info(artifact).precision != "fp32" else frozenset()
+    sums: dict[str, DifferenceSums] = {}
+    for expected, got in layer_outputs(reference, artifact, crops):
+        for name, values in expected.items():
+            made = _to_scale(values, got[name]) if name in rescaled else got[name]
+            sums.setdefault(name, DifferenceSums()).add(values, made)
+    return {name: total.difference() for name, total in sums.items()}
+
+
+def layer_outputs(
+    reference: EmoNet, artifact: str | os.PathLike[str], crops: NDArray[np.uint8]
+) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
+    """Yield, for each crop, what the layers give that both have: the reference's, the artifact's.
+
+    Args:
+        reference: on the CPU, in eval mode.
+        artifact: an ONNX model made from it.
+        crops: N x 256 x 256 x 3, uint8 RGB.
+
+    Yields:
+        Arrays 1 x channels (x height x width) by the layers' names, in the graph's order.
     """
     made = onnx.load(artifact)
     layers = {name for name, _ in reference.named_modules()}
@@ -59,21 +87,30 @@ def compare_layers(
         made.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     image = session.get_inputs()[0]
-    sums: dict[str, DifferenceSums] = {name: DifferenceSums() for name in names}
     for crop in crops[:, None]:
-        expected = _layer_outputs(reference, list(names), to_tensor(crop))
+        expected = _reference_outputs(reference, list(names), to_tensor(crop))
         images = crop if image.type == "tensor(uint8)" else to_tensor(crop)
         results = session.run(list(names.values()), {image.name: images})
-        for name, got in zip(names, results, strict=True):
-            if got.shape == expected[name].shape:
-                sums[name].add(expected[name], got)
-    return {name: total.difference() for name, total in sums.items() if total.count}
+        got = {
+            name: values
+            for name, values in zip(names, results, strict=True)
+            if values.shape == expected[name].shape
+        }
+        yield {name: expected[name] for name in got}, got
 
 
-def _layer_outputs(
+def _to_scale(truth: Array, made: Array) -> Array:
+    """Return ``made`` with each channel multiplied by what fits it to ``truth`` best."""
+    g, p = (values.astype(np.float64).reshape(values.shape[1], -1) for values in (truth, made))
+    power = np.square(p).sum(1)
+    gain = np.divide((g * p).sum(1), power, out=np.zeros_like(power), where=power > 0)
+    return np.asarray((p * gain[:, None]).reshape(made.shape))
+
+
+def _reference_outputs(
     model: EmoNet, names: list[str], images: NDArray[np.float32]
-) -> dict[str, NDArray[np.float32]]:
-    outputs: dict[str, NDArray[np.float32]] = {}
+) -> dict[str, Array]:
+    outputs: dict[str, Array] = {}
 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:  # noqa: ANN401

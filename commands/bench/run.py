@@ -10,7 +10,8 @@ from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
 from emonet_deploy.benchmarks.speed.reference import choose_layout, keep_freed_memory
 from emonet_deploy.benchmarks.speed.table import bench_table
 from emonet_deploy.benchmarks.speed.tradeoff_plot import plot
-from emonet_deploy.commands.prepare_artifacts import obtain, parity_crops
+from emonet_deploy.commands.judging import parity_crops
+from emonet_deploy.commands.prepare_artifacts import obtain
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.emonet_ref.storage.files import atomic_write

@@ -12,7 +12,7 @@ from emonet_deploy.benchmarks.speed.serving_load import (
     post_load,
     serve_row,
 )
-from emonet_deploy.commands.prepare_artifacts import parity_crops
+from emonet_deploy.commands.judging import parity_crops
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.remote import encode_request
 from emonet_deploy.runtime.backends.session import Session

@@ -172,7 +172,8 @@ def _parity(settings: Settings, record: Record) -> None:
     """Hold everything that runs here against the reference on the CPU."""
     from emonet_deploy.benchmarks.parity.compare import compare
     from emonet_deploy.benchmarks.speed.reference import RememberingSession
-    from emonet_deploy.commands.prepare_artifacts import parity_crops, resolve_checkpoint
+    from emonet_deploy.commands.judging import parity_crops
+    from emonet_deploy.commands.prepare_artifacts import resolve_checkpoint
     from emonet_deploy.runtime.precision_specs import gates_of
 
     source = resolve_checkpoint(settings.checkpoint, settings.nclass, _silent)

@@ -2,7 +2,8 @@
 
     python docs/scripts/lowest_versions.py export dev -- torch > lowest.txt
 
-Extras and dependency groups come first; behind ``--`` stand the packages whose version is left to pip.
+Extras and dependency groups come first; behind ``--`` stand the packages whose version is left
+to pip.
 """
 
 import sys

@@ -73,6 +73,10 @@ class Graph:
         weight = self._tensors[conv.input[1]]
         return bool(weight.dims[1] == 1 and weight.dims[0] > 1)
 
+    def is_transposed(self, gemm: NodeProto) -> bool:
+        """Tell whether a Gemm node's weights are out x in."""
+        return any(a.name == "transB" and a.i == 1 for a in gemm.attribute)
+
     def set_constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add or replace an initializer, C-contiguous; returns its name."""
         tensor = numpy_helper.from_array(np.asarray(values, order="C"), name)

@@ -13,10 +13,13 @@ from torch.nn import functional as F
 from emonet_deploy.errors import ExportError
 from emonet_deploy.export.graph.surgery import Graph
 
-__all__ = ["Interpreter", "Visit", "convolve", "strides_and_padding"]
+__all__ = ["Compute", "Interpreter", "Visit", "convolve", "strides_and_padding"]
 
 Visit = Callable[[NodeProto, Sequence[Tensor], Tensor], Tensor]
 """Called with each node, its inputs and its output; returns what to go on with."""
+
+Compute = Callable[[NodeProto, Sequence[Tensor]], Tensor | None]
+"""Called with each node and its inputs; returns its output, or None for what the node computes."""
 
 
 class Interpreter:
@@ -38,7 +41,9 @@ class Interpreter:
             if node.op_type == "BatchNormalization"
         }
 
-    def run(self, images: Tensor, visit: Visit | None = None) -> dict[str, Tensor]:
+    def run(
+        self, images: Tensor, visit: Visit | None = None, compute: Compute | None = None
+    ) -> dict[str, Tensor]:
         """Run a batch and return the graph's outputs; tensors are freed after their last use."""
         values = dict(self._constants)
         values[self._inputs[0]] = images
@@ -47,7 +52,9 @@ class Interpreter:
         readers.update(list(self._constants))
         for node in self.nodes:
             inputs = [values[name] for name in node.input]
-            output = self._compute(node, inputs)
+            output = None if compute is None else compute(node, inputs)
+            if output is None:
+                output = self._compute(node, inputs)
             values[node.output[0]] = output if visit is None else visit(node, inputs, output)
             del inputs
             for name in node.input:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto
 
 from emonet_deploy.export.graph.surgery import Graph
 
-__all__ = ["fold_batchnorm", "normalize_batchnorm"]
+__all__ = ["fold_batchnorm", "normalize_batchnorm", "set_affine"]
 
 
 def fold_batchnorm(model: onnx.ModelProto) -> None:
@@ -26,8 +28,7 @@ def fold_batchnorm(model: onnx.ModelProto) -> None:
             continue
         scale, shift = graph.affine(norm)
         weight = graph.constant(layer.input[1])
-        transposed = any(a.name == "transB" and a.i == 1 for a in layer.attribute)
-        if layer.op_type == "Gemm" and not transposed:
+        if layer.op_type == "Gemm" and not graph.is_transposed(layer):
             continue
         per_output = scale.reshape(-1, *[1] * (weight.ndim - 1))
         graph.set_constant(layer.input[1], (weight * per_output).astype(weight.dtype))
@@ -53,13 +54,19 @@ def normalize_batchnorm(model: onnx.ModelProto) -> None:
     for norm in graph.nodes:
         if norm.op_type != "BatchNormalization":
             continue
-        scale, shift = graph.affine(norm)
-        kind = graph.constant(norm.input[1]).dtype
-        zeros, ones = np.zeros(len(scale), kind), np.ones(len(scale), kind)
-        values = (scale.astype(kind), shift.astype(kind), zeros, ones)
-        parts = ("scale", "shift", "mean", "variance")
-        for i, (part, value) in enumerate(zip(parts, values, strict=True), start=1):
-            norm.input[i] = graph.set_constant(f"{norm.name}.{part}", value)
-        del norm.attribute[:]
-        norm.attribute.append(onnx.helper.make_attribute("epsilon", 0.0))
+        set_affine(graph, norm, *graph.affine(norm))
     graph.prune()
+
+
+def set_affine(
+    graph: Graph, norm: NodeProto, scale: NDArray[np.float64], shift: NDArray[np.float64]
+) -> None:
+    """Let a BatchNormalization compute ``x * scale + shift``: mean 0, variance 1, epsilon 0."""
+    kind = graph.constant(norm.input[1]).dtype
+    zeros, ones = np.zeros(len(scale), kind), np.ones(len(scale), kind)
+    values = (scale.astype(kind), shift.astype(kind), zeros, ones)
+    parts = ("scale", "shift", "mean", "variance")
+    for i, (part, value) in enumerate(zip(parts, values, strict=True), start=1):
+        norm.input[i] = graph.set_constant(f"{norm.name}.{part}", value)
+    del norm.attribute[:]
+    norm.attribute.append(onnx.helper.make_attribute("epsilon", 0.0))

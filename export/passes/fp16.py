@@ -22,10 +22,9 @@ EXACT: Final = frozenset({"conv1"})
 layer's weights are the largest source of them (all pixels are positive, so that their rounding
 errors add up). It is 0.9% of the work."""
 
-# The mask sums 68 heatmaps and multiplies 256 channels with the sum, and the two linear layers
-# make the results: their rounding errors reach the outputs undamped, at no gain in speed.
+# The mask sums 68 heatmaps, and the two linear layers make the results: their rounding errors
+# reach the outputs undamped, at no gain in speed.
 _FLOAT32: Final = {"ReduceSum", "Gemm"}
-_PRODUCT: Final = "Mul"  # of two tensors; one with a constant is a scale
 
 # Where half begins: the layers that cost time. Everything they feed follows.
 _HALF: Final = {"Conv", "QuantizeLinear", "DequantizeLinear"}
@@ -36,9 +35,9 @@ _FLOATS: Final = {TensorProto.FLOAT, TensorProto.FLOAT16}
 def convert_fp16(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> None:
     """Compute in float16 where that is exact enough; inputs and outputs stay as they are.
 
-    Convolutions and what they feed compute in half; the landmark mask and the linear layers in
-    float32. BatchNorms are reduced to scale and shift in float64 before anything is rounded. Works
-    on a model with Q/DQ nodes too: what is not in int8 becomes half.
+    Convolutions and what they feed compute in half; the sum of the landmark mask and the linear
+    layers in float32. BatchNorms are reduced to scale and shift in float64 before anything is
+    rounded. Works on a model with Q/DQ nodes too: what is not in int8 becomes half.
 
     Args:
         model: float32, with the ``tensor`` interface; changed in place.
@@ -59,12 +58,10 @@ def half_nodes(model: onnx.ModelProto, exact: Collection[str] = EXACT) -> set[st
         exact: as in ``convert_fp16``.
     """
     types = element_types(model)
-    constants = {tensor.name for tensor in model.graph.initializer}
     chosen: set[str] = set()
     half: set[str] = set()  # tensors
     for node in model.graph.node:
-        product = node.op_type == _PRODUCT and constants.isdisjoint(node.input)
-        if node.name in exact or product or node.op_type in _FLOAT32:
+        if node.name in exact or node.op_type in _FLOAT32:
             continue
         fed = not half.isdisjoint(node.input)
         if fed or node.op_type in _HALF:

@@ -23,8 +23,13 @@ __all__ = ["merge_pointwise"]
 Matrix = NDArray[np.float64]
 
 
-def merge_pointwise(model: onnx.ModelProto) -> None:
+def merge_pointwise(model: onnx.ModelProto, apart: bool = False) -> None:
     """Apply both identities to EmoNet's graph in place; products are taken in float64.
+
+    Args:
+        model: float32; changed in place.
+        apart: multiply the two stacks by a convolution each and add the results, instead of one
+            convolution of both: more arithmetic for an accelerator, fewer bytes to move.
 
     Raises:
         ExportError: the graph lacks a layer that EmoNet has.
@@ -36,7 +41,7 @@ def merge_pointwise(model: onnx.ModelProto) -> None:
     except KeyError as error:
         raise ExportError(f"the graph has no layer {error}; export the model again") from error
     between, between_bias = _affine(graph, bl)
-    _split_head(graph, head, bl.input[0], between, between_bias)
+    _split_head(graph, head, bl.input[0], between, between_bias, apart)
 
     to_maps, maps_bias = _affine(graph, heatmap)
     from_maps, from_bias = _affine(graph, al)
@@ -46,7 +51,7 @@ def merge_pointwise(model: onnx.ModelProto) -> None:
     previous = next(name for name in inner.input if name != bl.output[0])
     merged = _pointwise(
         graph,
-        "bl0",
+        "bl0.merged",
         bl.input[0],
         between + from_maps @ to_maps,
         between_bias + from_maps @ maps_bias + from_bias,
@@ -59,7 +64,7 @@ def merge_pointwise(model: onnx.ModelProto) -> None:
 
 
 def _split_head(
-    graph: Graph, head: NodeProto, first: str, between: Matrix, between_bias: Matrix
+    graph: Graph, head: NodeProto, first: str, between: Matrix, bias: Matrix, apart: bool
 ) -> None:
     """Take the head's convolution apart: of what the mask multiplies, and of the rest."""
     producers = graph.producers()
@@ -68,20 +73,28 @@ def _split_head(
     (mask,) = (name for name in masked.input if producers[name].op_type == "ReduceSum")
     (last,) = (name for name in masked.input if name != mask)
 
-    weight, bias = _affine(graph, head)
+    weight, head_bias = _affine(graph, head)
     of_x, of_first, of_last = np.split(weight, 3, axis=1)
     name = head.name
-    plain = _pointwise(graph, f"{name}.x", x, of_x, bias)
-    stacks = helper.make_node("Concat", [first, last], [f"{name}.stacks"], f"{name}.stacks", axis=1)
-    of_stacks = np.concatenate((of_first @ between, of_last), 1)
-    attended = _pointwise(
-        graph, f"{name}.attended", stacks.output[0], of_stacks, of_first @ between_bias
-    )
-    product = helper.make_node("Mul", [attended.output[0], mask], [f"{name}.mul"], f"{name}.mul")
+    plain = _pointwise(graph, f"{name}.x", x, of_x, head_bias)
+    if apart:
+        made = [
+            _pointwise(graph, f"{name}.first", first, of_first @ between, of_first @ bias),
+            _pointwise(graph, f"{name}.last", last, of_last, 0 * bias),
+        ]
+        outputs = [node.output[0] for node in made]
+        made.append(helper.make_node("Add", outputs, [f"{name}.attended"], f"{name}.attended"))
+    else:
+        stacks, both = f"{name}.stacks", np.concatenate((of_first @ between, of_last), 1)
+        made = [
+            helper.make_node("Concat", [first, last], [stacks], stacks, axis=1),
+            _pointwise(graph, f"{name}.attended", stacks, both, of_first @ bias),
+        ]
+    product = helper.make_node("Mul", [made[-1].output[0], mask], [f"{name}.mul"], f"{name}.mul")
     added = helper.make_node(
         "Add", [plain.output[0], product.output[0]], head.output, f"{name}.add"
     )
-    graph.replace(head, [plain, stacks, attended, product, added])
+    graph.replace(head, [plain, *made, product, added])
 
 
 def _affine(graph: Graph, conv: NodeProto) -> tuple[Matrix, Matrix]:

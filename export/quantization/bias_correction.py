@@ -6,6 +6,7 @@ on sample faces, with the rounded inputs as well as the rounded weights.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from emonet_deploy.export.quantization.qparams import QuantizedConv, QuantParams
 
 __all__ = ["correct_bias", "correct_network", "quantization_error"]
 
+AT_ONCE: Final = 8
+"""Faces of the exact network that are run at once; bounds the memory."""
+
 
 def correct_bias(layer: QuantizedConv, node: NodeProto, x: Tensor, output: Tensor) -> QuantizedConv:
     """Return a convolution whose output has the mean of the exact one, for exact inputs.
@@ -27,8 +31,11 @@ def correct_bias(layer: QuantizedConv, node: NodeProto, x: Tensor, output: Tenso
         x: its exact input.
         output: its exact output.
     """
-    error = _fake_quantized(layer, node, x) - output
-    return _shifted(layer, -error.mean((0, 2, 3)))
+    means = [
+        (_fake_quantized(layer, node, part) - exact).mean((0, 2, 3)) * (len(part) / len(x))
+        for part, exact in zip(torch.split(x, AT_ONCE), torch.split(output, AT_ONCE), strict=True)
+    ]
+    return _shifted(layer, -torch.stack(means).sum(0))
 
 
 def correct_network(
@@ -39,9 +46,9 @@ def correct_network(
 ) -> dict[str, QuantizedConv]:
     """Take the mean error that reaches each layer back in its bias, from the first to the last.
 
-    The exact and the quantised network run side by side. Rounding errors have no mean, but behind
-    a ReLU they have: it cuts off one side. Such shifts add up over the layers and survive the
-    head's averaging, so each layer removes what came before it as well as its own.
+    Rounding errors have no mean, but behind a ReLU they have: it cuts off one side. Such shifts add
+    up over the layers and survive the head's averaging, so each layer removes what came before it
+    as well as its own.
 
     Args:
         network: in float32.
@@ -49,23 +56,41 @@ def correct_network(
         stored: of the tensors that are written in 8 bits by what computes them.
         images: N x 3 x 256 x 256.
     """
+    exact = _means(network, layers, images)
     corrected = dict(layers)
-    half = len(images)
 
-    def replace_output(node: NodeProto, inputs: Sequence[Tensor], output: Tensor) -> Tensor:
-        exact, rough = output[:half], output[half:]
+    def compute(node: NodeProto, inputs: Sequence[Tensor]) -> Tensor | None:
         layer = layers.get(node.name)
-        if layer is not None:
-            rough = _fake_quantized(layer, node, inputs[0][half:])
-            shift = exact.mean((0, 2, 3)) - rough.mean((0, 2, 3))
-            corrected[node.name] = _shifted(layer, shift)
-            rough = rough + shift[:, None, None]
-        if node.output[0] in stored:
-            rough = stored[node.output[0]].fake_quantize(rough)
-        return torch.cat((exact, rough))
+        if layer is None:
+            return None
+        rough = _fake_quantized(layer, node, inputs[0])
+        shift = exact[node.name] - rough.mean((0, 2, 3))
+        corrected[node.name] = _shifted(layer, shift)
+        return rough.add_(shift[:, None, None])
 
-    network.run(torch.cat((images, images)), replace_output)
+    def store(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        qparams = stored.get(node.output[0])
+        return output if qparams is None else qparams.fake_quantize(output)
+
+    network.run(images, store, compute)
     return corrected
+
+
+def _means(
+    network: Interpreter, layers: Mapping[str, QuantizedConv], images: Tensor
+) -> dict[str, Tensor]:
+    """Return the mean of each output channel of some layers of the exact network."""
+    sums: dict[str, Tensor] = {}
+
+    def add(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.name in layers:
+            found = output.mean((2, 3), dtype=torch.float64).sum(0)
+            sums[node.name] = sums.get(node.name, 0) + found
+        return output
+
+    for part in torch.split(images, AT_ONCE):
+        network.run(part, add)
+    return {name: (total / len(images)).float() for name, total in sums.items()}
 
 
 def quantization_error(

@@ -23,6 +23,7 @@ from emonet_deploy.runtime.media.inputs import expand_inputs
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face, to_tensor
 
 __all__ = [
+    "FEWEST",
     "Calibration",
     "Calibrator",
     "Range",
@@ -30,6 +31,7 @@ __all__ = [
     "chunks",
     "observe_ranges",
     "reach",
+    "read_crops",
 ]
 
 PERCENTILE: Final = 99.999
@@ -97,11 +99,25 @@ def calibration_crops(
                 "name a folder of them with --calibration DIR"
             )
         return crops(make_faces(limit, CALIBRATION_SEED))
+    return read_crops(folder, limit, "--calibration")
+
+
+def read_crops(folder: str | os.PathLike[str], limit: int, option: str) -> NDArray[np.uint8]:
+    """Read face crops, one a file, evenly spread over their names: n x 256 x 256 x 3, RGB.
+
+    Args:
+        folder: searched with the folders in it.
+        limit: the most to read.
+        option: of the command line that named the folder, for the message.
+
+    Raises:
+        InputError: there are too few images, or one cannot be read.
+    """
     found = expand_inputs([os.fspath(folder)])
     paths = [source.path for source in found if source.problem is None and not source.is_video]
     if len(paths) < FEWEST:
         raise InputError(
-            f"{len(paths)} images in {os.fspath(folder)}; --calibration takes a folder of at "
+            f"{len(paths)} images in {os.fspath(folder)}; {option} takes a folder of at "
             f"least {FEWEST} face crops, better {FACES}"
         )
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(limit, len(paths))).astype(int)]
@@ -144,9 +160,12 @@ def _outermost(
 
     def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
         if wanted(node):
-            name, values = node.output[0], output.flatten()
+            name = node.output[0]
+            # Of each face and channel: one pass over the values, and these are few.
+            low, high = output.flatten(2).aminmax(dim=2)
             if not share:
-                largest[name].append(output.abs().flatten(2).amax(2))
+                largest[name].append(torch.maximum(high, -low))
+            values = output.flatten() if share else torch.cat((low.flatten(), high.flatten()))
             total = values.numel() * len(images) // len(output)
             beyond = min(int(total * share) + 1, values.numel())
             ends = [_largest(values, beyond), -_largest(-values, beyond)]

@@ -21,16 +21,19 @@ WIDEST: Final = 16.0
 """No channel is scaled up more than this against another: a silent one stays one."""
 
 
+SMALLEST: Final = 1e-12
+
+
 def equalize(model: onnx.ModelProto, images: Tensor) -> None:
     """Scale channels between a BatchNormalization and the convolution it feeds through a ReLU.
 
     Exact, since ``relu(x / r) * r = relu(x)`` for positive ``r``: the norm's scale and shift are
     divided by ``r`` and the weights that read the channel multiplied by it (Nagel et al.,
     "Data-free quantization through weight equalization and bias correction", 2019). ``r`` is the
-    root of the channel's largest value, which shares the range between activation and weight.
+    root of the channel's largest value over its largest weight, after which both are equal.
 
     Args:
-        model: with normalised BatchNorms; changed in place.
+        model: with canonical scales, so that a limit means the same for all; changed in place.
         images: N x 3 x 256 x 256, to measure the channels on.
     """
     graph = Graph(model)
@@ -55,9 +58,10 @@ def equalize(model: onnx.ModelProto, images: Tensor) -> None:
             continue
         if len(consumers[norm.output[0]]) > 1:
             continue
-        ratio = np.sqrt(peak.clamp_min(peak.max() / WIDEST**2).double().numpy())
-        ratio /= np.exp(np.log(ratio).mean())
         weight = graph.constant(conv.input[1])
+        share = peak.double().numpy() / np.maximum(np.abs(weight).max((0, 2, 3)), SMALLEST)
+        ratio = np.sqrt(np.maximum(share, share.max() / WIDEST**2))
+        ratio /= np.exp(np.log(ratio).mean())
         scaled = weight * ratio.reshape(-1, 1, 1)
         graph.set_constant(conv.input[1], scaled.astype(weight.dtype))
         for name in norm.input[1:3]:

@@ -88,13 +88,17 @@ def layer_hessian(node: NodeProto, x: Tensor, kernel: tuple[int, int]) -> Tensor
         kernel: height and width of its weights; K is C times both.
     """
     strides, padding = strides_and_padding(node)
-    each = max(1, SAMPLES // len(x))
-    found = []
-    for image in x:
-        patches = F.unfold(image[None], kernel, padding=padding, stride=strides)[0]
-        # Columns of an even grid would be the same places of each row: an odd step moves on.
-        found.append(patches[:, :: max(1, patches.shape[1] // each) | 1])
-    samples = torch.cat(found, 1)
+    x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    height, width = ((x.shape[i + 2] - kernel[i]) // strides[i] + 1 for i in (0, 1))
+    # Columns of an even grid would be the same places of each row: an odd step moves on.
+    step = max(1, height * width // max(1, SAMPLES // len(x))) | 1
+    places = torch.arange(0, height * width, step)
+    rows, columns = places // width * strides[0], places % width * strides[1]
+    shifted = [
+        x[:, :, rows + dy, columns + dx] for dy in range(kernel[0]) for dx in range(kernel[1])
+    ]
+    # Faces x channels x kernel x places, and the faces' places side by side.
+    samples = torch.stack(shifted, 2).flatten(1, 2).transpose(0, 1).flatten(1)
     count = samples.shape[1]
     mean = samples.mean(1, keepdim=True)
     samples -= mean
@@ -132,7 +136,9 @@ def gptq(weight: Tensor, scales: Tensor, hessian: Tensor, largest_sum: int) -> T
         end = min(start + BLOCK_SIZE, left.shape[1])
         errors = torch.empty_like(left[:, start:end])
         for i, partner in enumerate(partners[start:end], start):
-            if partner < i:
+            if largest_sum >= ANY_SUM:
+                codes[:, i] = left[:, i].round().clamp_(-LARGEST, LARGEST)
+            elif partner < i:
                 low, high = _limits(codes[:, partner], largest_sum)
                 codes[:, i] = left[:, i].round().clamp(low, high)
             else:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.graph.torch_interpreter import Interpreter
-from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
+from emonet_deploy.export.passes.canonical_scales import canonicalize_scales
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.quantization.bias_correction import (
     correct_bias,
@@ -49,7 +49,7 @@ NOISE_TARGET: Final = 0.001
 NOISE_OF_REACH: Final = NOISE_TARGET / 20
 """Noise that a tensor may add so that faces beyond those calibrated on are not clipped."""
 
-TOGETHER: Final = 32
+TOGETHER: Final = 16
 """Faces on which weights are rounded and the biases of the whole network corrected, at once."""
 
 FIRST: Final = 8
@@ -169,8 +169,8 @@ class _Corrected:
 def _prepare(model: onnx.ModelProto, images: Tensor) -> onnx.ModelProto:
     """Return a float32 network that loses less in 8 bits: the same function."""
     base = deepcopy(model)
-    normalize_batchnorm(base)
     merge_pointwise(base)  # no product with the mask is rounded then
+    canonicalize_scales(base)
     equalize(base, images)
     return base
 

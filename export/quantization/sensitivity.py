@@ -19,7 +19,9 @@ from emonet_deploy.export.graph.torch_interpreter import Interpreter
 __all__ = ["LayerSensitivity", "choose_float", "layer_sensitivities"]
 
 PROBES: Final = 4
-FACES_AT_ONCE: Final = 4
+FACES_AT_ONCE: Final = 1
+"""All that a face went through is kept for the way back; bounds the memory."""
+
 HEADS: Final = ("expression", "valence", "arousal")
 
 
@@ -65,9 +67,10 @@ def layer_sensitivities(
             with torch.no_grad():
                 difference = error(node, inputs, output)
             if difference is not None:
+                kept = difference.bfloat16()  # exact enough for an estimate, in half the memory
 
                 def record(gradient: Tensor) -> None:
-                    found[node.name] = (gradient * difference).flatten(1).sum(1)
+                    found[node.name] = (gradient * kept).flatten(1).sum(1)
 
                 output.register_hook(record)  # type: ignore[no-untyped-call]
             return output

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import cv2
 import onnx
 import pytest
 import torch
@@ -15,6 +16,8 @@ from helpers import golden
 from typer.testing import CliRunner
 
 from emonet_deploy.cli import app
+from emonet_deploy.emonet_ref.synthetic.faces import crops, make_faces
+from emonet_deploy.runtime.metadata import read_info
 
 run = CliRunner()
 
@@ -83,6 +86,38 @@ def test_parity_passes_the_export_and_fails_other_weights(exported, checkpoint, 
     assert written["passed"] is False
     assert written["gates"]["max_error_arousal"]["passed"] is False
     assert written["gates"]["max_error_valence"]["passed"] is True
+
+
+@pytest.mark.slow
+def test_a_user_decides_with_open_eyes_on_faces_of_his_own(checkpoint, tmp_path):
+    faces = tmp_path / "faces"
+    faces.mkdir()
+    for i, crop in enumerate(crops(make_faces(9, 5))):
+        cv2.imwrite(str(faces / f"{i}.png"), crop[..., ::-1])
+    report = tmp_path / "r.json"
+    arguments = [
+        "export", "--checkpoint", str(checkpoint), "--out", str(tmp_path), "--faces", str(faces),
+        "--precision", "fp32,fp16", "--gate", "ccc=1.5", "--json", str(report),
+    ]  # fmt: skip
+    refused = run.invoke(app, arguments)
+    line = one_line(refused, 3)
+    assert "ccc_valence" in line
+    assert "(gate 1.5)" in line
+    assert "on 9 faces" in line
+    assert "--keep" in refused.stderr
+    assert not list(tmp_path.glob("*.onnx"))
+
+    kept = run.invoke(app, [*arguments, "--keep"])
+    assert "kept as asked" in one_line(kept, 3)
+    rows = json.loads(report.read_text())["exports"]
+    assert [row["passed"] for row in rows] == [False, False]
+    for precision in ("fp32", "fp16"):
+        judged = read_info(tmp_path / f"emonet_8.{precision}.onnx").parity
+        assert judged["faces"] == "faces"
+        assert judged["n"] == 9
+        assert judged["passed"] is False
+        assert judged["gates"]["ccc_valence"]["limit"] == 1.5
+        assert judged["gates"]["strays"]["passed"] is True
 
 
 def test_parity_asks_for_the_file_an_artifact_came_from(exported):

@@ -110,3 +110,63 @@ def test_the_exported_model_passes_the_gates_of_float32(onnx8):
         load_session(onnx8, device="cpu") as made,
     ):
         assert check_parity(reference, made, CROPS[:8]).agreement == 1
+
+
+class Unsure(FakeSession):
+    """Changes the class of some faces that are no ties: one in so many."""
+
+    def __init__(self, every, **options):
+        super().__init__(**options)
+        self.every, self.faces = every, 0
+
+    def _run(self, images):
+        outputs = super()._run(images)
+        for row in outputs["expression"]:
+            self.faces += 1
+            if self.faces % self.every == 0:
+                row[:] = -row
+        return outputs
+
+
+def test_a_close_decision_is_taken_on_more_faces():
+    gates = Gates(agreement=0.9)
+    for every, asked in ((7, True), (2, False), (10**9, False)):
+        calls = []
+
+        def more(calls=calls):
+            calls.append(1)
+            return CROPS
+
+        made = Unsure(every, precision="int8")
+        result = compare(FakeSession(), made, CROPS, gates, more=more)
+        assert (len(calls) == 1) == asked
+        assert result.n == (40 if asked else 20)
+        gate = result.gates["agreement"]
+        assert gate.interval.low <= gate.value <= gate.interval.high
+
+
+def test_ties_are_told_and_not_held_against_an_artifact():
+    """Of two classes that are equal but for a whisper, either is right."""
+
+    class Tied(FakeSession):
+        def __init__(self, error, **options):
+            super().__init__(**options)
+            self.error = error
+
+        def _run(self, images):
+            outputs = super()._run(images)
+            rows = outputs["expression"]
+            rows[:] = np.linspace(0, 1, rows.shape[1]) * np.arange(1, len(rows) + 1)[:, None]
+            rows[::4, -2] = rows[::4, -1]  # a tie
+            rows[::4, -2] += np.float32(self.error)
+            return outputs
+
+    made = Tied(1e-4, precision="fp16")
+    result = compare(Tied(-1e-4), made, CROPS, gates_of("fp16"))
+    assert result.agreement < 0.99
+    assert result.ties >= 5
+    assert 0 < result.tie_margin < 0.01
+    assert result.gates["agreement"].passed
+    json = result.to_dict()
+    assert json["ties"] == {"faces": result.ties, "margin": result.tie_margin}
+    assert json["gates"]["agreement"]["interval"] == [1, 1]

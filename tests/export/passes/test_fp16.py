@@ -22,17 +22,20 @@ def test_convolutions_compute_in_half_and_the_sensitive_nodes_in_float(half):
     convolutions = {n.name: types[n.name] for n in half.graph.node if n.op_type == "Conv"}
     assert convolutions.pop("conv1") == "FLOAT"
     assert set(convolutions.values()) == {"FLOAT16"}
-    sensitive = {"ReduceSum", "Mul", "Gemm"}
+    sensitive = {"ReduceSum", "Gemm"}
     assert {types[n.name] for n in half.graph.node if n.op_type in sensitive} == {"FLOAT"}
-    assert {types[n.name] for n in half.graph.node if n.op_type == "Add"} == {"FLOAT16"}
+    # The product with the mask, too: in float32 it alone moves 6 MB for an image.
+    fed = {"Add", "Mul"}
+    assert {types[n.name] for n in half.graph.node if n.op_type in fed} == {"FLOAT16"}
 
 
 def test_beside_int8_all_but_the_mask_and_the_linear_layers_is_half():
     half = rewritten(golden_model(), partial(convert_fp16, exact=()))
     types = node_types(half)
     assert {types[n.name] for n in half.graph.node if n.op_type in {"Conv", "Add"}} == {"FLOAT16"}
-    # The only changes of type: both ends, around the mask product, into the linear layers.
-    assert sum(node.op_type == "Cast" for node in half.graph.node) == 7
+    # The only changes of type: both ends, around the mask's sum, into the linear layers.
+    casts = [node for node in half.graph.node if node.op_type == "Cast"]
+    assert len(casts) == 4
 
 
 def test_classifying_names_nodes_and_changes_nothing():
@@ -44,7 +47,7 @@ def test_classifying_names_nodes_and_changes_nothing():
     assert sums < half - exact
     assert exact < half
     assert "conv1" not in half
-    linear = {name for name, kind in operators.items() if kind in {"ReduceSum", "Mul", "Gemm"}}
+    linear = {name for name, kind in operators.items() if kind in {"ReduceSum", "Gemm"}}
     assert linear.isdisjoint(half)
 
 

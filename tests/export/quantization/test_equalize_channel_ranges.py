@@ -77,7 +77,7 @@ def test_what_brings_channels_back_stays_in_float_and_norms_inside_blocks_do_not
     graph = Graph(after)
     in_int8 = convolutions_in_int8(graph, IN_FLOAT)
     assert not [name for name in in_int8 if name.endswith((".restored", ".evened"))]
-    assert {"m0.b2_4.bn2", "m0.b2_4.bn3", "m0.b2_4.conv1", "bl0"} <= set(in_int8)
+    assert {"m0.b2_4.bn2", "m0.b2_4.bn3", "m0.b2_4.conv1", "bl0.merged"} <= set(in_int8)
     assert not {"m0.b2_4.bn1", "m0.b1_4.bn2", "m0.b1_4.conv2", "conv1"} & set(in_int8)
     stored = stored_tensors(graph, in_int8)
     assert "m0.b2_4.concat.even" in stored
