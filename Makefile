@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## Proof, tables and a prediction; CHECKPOINT=original fetche
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/scripts/demo.sh "$(CHECKPOINT)"
 
 docs: $(INSTALLED) .venv/docs-installed ## Build the documentation strictly into build/site, and look at it
-	$(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m mkdocs build --strict  # --quiet would also silence what is strict
 	$(BIN)/python -m pytest -q -m docs -rs
 
 .venv/docs-installed: pyproject.toml
