@@ -1,8 +1,8 @@
 # Everything starts from a machine with Python 3.11 or newer; each target makes what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
-# Errors only: pip warns of each place it looks at in vain.
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+# Errors only: pip warns of each place it looks at in vain. Compiled is what is imported, when it is.
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 # The editable install links file by file, so it is made anew when files come or go.
 ROOMS := benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
@@ -27,7 +27,7 @@ demo: $(INSTALLED) ## Proof, tables and a prediction; CHECKPOINT=original fetche
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh docs/scripts/demo.sh "$(CHECKPOINT)"
 
 docs: $(INSTALLED) .venv/docs-installed ## Build the documentation strictly into build/site, and look at it
-	$(BIN)/python -m mkdocs build --quiet
+	$(BIN)/python -m mkdocs build --strict  # --quiet would also silence what is strict
 	$(BIN)/python -m pytest -q -m docs -rs
 
 .venv/docs-installed: pyproject.toml

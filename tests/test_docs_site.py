@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 
 def build(*options):
     return subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", *map(str, options)],
+        [sys.executable, "-m", "mkdocs", "build", *map(str, options)],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip

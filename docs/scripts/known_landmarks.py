@@ -33,7 +33,8 @@ def heatmaps(face: Face) -> NDArray[np.float32]:
 
 def decoded(face: Face) -> NDArray[np.float32]:
     """Return the landmarks that the toolkit reads from those heatmaps, 68 x 2, in pixels."""
-    return decode_heatmaps(heatmaps(face))[0, :, :2]
+    landmarks: NDArray[np.float32] = decode_heatmaps(heatmaps(face))[0, :, :2]
+    return landmarks
 
 
 def main(path: str) -> None:
