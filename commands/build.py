@@ -62,7 +62,7 @@ def build(
 ) -> None:
     """Compile an ONNX model into a TensorRT engine."""
     from emonet_deploy.commands.outputs import check_outputs
-    from emonet_deploy.emonet_ref.storage.path_queries import is_dir
+    from emonet_deploy.emonet_ref.storage.path_access import is_dir
     from emonet_deploy.export.tensorrt.build_engine import build_engine
     from emonet_deploy.export.tensorrt.inspector import report
     from emonet_deploy.export.tensorrt.options import BuildOptions

@@ -48,7 +48,7 @@ def standin(
     """Make a checkpoint of untrained weights, to try everything without the originals."""
     from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import resolve_checkpoint
-    from emonet_deploy.emonet_ref.storage.files import atomic_write
+    from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
     from emonet_deploy.errors import CheckpointError
 
     check_outputs([out], [])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from emonet_deploy.commands.process.streams import standard_output
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emonet_deploy.benchmarks.metrics.output_error import Difference
     from emonet_deploy.benchmarks.parity.compare import Parity
     from emonet_deploy.benchmarks.parity.verdicts import Verdict
-    from emonet_deploy.runtime.output.text_table import Table
+    from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = [
     "logging_to_stderr",
@@ -109,7 +109,7 @@ def number(value: float | None, form: str) -> str:
 
 def print_table(table: "Table") -> None:
     """Print a table on a terminal, tab-separated lines elsewhere."""
-    from emonet_deploy.runtime.output.text_table import as_rich
+    from emonet_deploy.runtime.output.table_formats import as_rich
 
     if not sys.stdout.isatty():
         for line in table.lines():
@@ -123,7 +123,7 @@ def print_table(table: "Table") -> None:
 
 def print_differences(kind: str, differences: "Mapping[str, Difference]") -> None:
     """Print how far each tensor is from the reference's; nothing where there is none."""
-    from emonet_deploy.runtime.output.text_table import Table
+    from emonet_deploy.runtime.output.table_formats import Table
 
     if not differences:
         return

@@ -11,7 +11,7 @@ __all__ = ["doctor"]
 def doctor(json_file: JsonFile = None) -> None:
     """Tell what runs here, and what to install for the rest."""
     from emonet_deploy.runtime.doctor import examine, examine_machine, examine_servers
-    from emonet_deploy.runtime.output.text_table import Table
+    from emonet_deploy.runtime.output.table_formats import Table
 
     rows = [*examine(), *examine_servers(), *examine_machine()]
     table = Table(

@@ -130,7 +130,7 @@ def _to_json(made: "Exported", reference: str, result: "Parity") -> dict[str, An
 
 def print_calibration(record: Mapping[str, Any], every_layer: bool) -> None:
     """Print which layers stayed in float and, on request, what each would cost in int8."""
-    from emonet_deploy.runtime.output.text_table import Table
+    from emonet_deploy.runtime.output.table_formats import Table
 
     kept = set(record["float_layers"])
     if every_layer:

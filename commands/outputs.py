@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from emonet_deploy.emonet_ref.storage.files import require_writable
+from emonet_deploy.emonet_ref.storage.atomic_write import require_writable
+from emonet_deploy.emonet_ref.storage.path_access import exists, is_dir, is_file, resolve, why
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.emonet_ref.storage.path_queries import exists, is_dir, is_file, resolve, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import SUFFIXES
 from emonet_deploy.runtime.metadata import sidecar_path

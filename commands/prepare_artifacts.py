@@ -9,10 +9,10 @@ from emonet_deploy.benchmarks.parity.compare import Parity
 from emonet_deploy.commands.judging import judge, judged_faces, notes, parity_crops, with_record
 from emonet_deploy.commands.options import Judging
 from emonet_deploy.emonet_ref.optional_packages import needs
-from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import ExportError, InputError
-from emonet_deploy.export.tensorrt.cached import fitting_engine
+from emonet_deploy.export.tensorrt.fitting_engine import fitting_engine
 from emonet_deploy.runtime.backends.registry import (
     BACKENDS,
     artifact_kind,

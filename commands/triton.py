@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from emonet_deploy.commands.console import say, show
-from emonet_deploy.emonet_ref.storage.path_queries import resolve
+from emonet_deploy.emonet_ref.storage.path_access import resolve
 from emonet_deploy.runtime.choices import Target
 
 __all__ = ["triton"]

@@ -17,10 +17,10 @@ from emonet_deploy.emonet_ref.checkpoint_file import read_checkpoint_file, unrea
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.standin_stamp import stamped_identity
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
 from emonet_deploy.emonet_ref.storage.download import Progress, download
-from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import is_file, open_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file, open_file
 from emonet_deploy.emonet_ref.unwrap_state_dict import LAST_WEIGHT, find_weights
 from emonet_deploy.errors import CheckpointError
 

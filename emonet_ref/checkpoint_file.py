@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 
-from emonet_deploy.emonet_ref.checkpoint_content import (
+from emonet_deploy.emonet_ref.checkpoint_file_kind import (
     HEAD,
     LEGACY_MAGIC,
     ZIP_MAGIC,
@@ -25,7 +25,7 @@ from emonet_deploy.emonet_ref.storage.bounded_pickle import (
     PickleLimitError,
     checked_key,
 )
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     open_file,
     read_bytes,
     why,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from emonet_deploy.emonet_ref.checkpoint import fetch_checkpoint, identify_checkpoint
 from emonet_deploy.emonet_ref.standin import parse_standin, standin_name, standin_path
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["Checkpoint", "find_checkpoint"]

@@ -40,9 +40,9 @@ from emonet_deploy.emonet_ref.standin_traits import (
     rescaling,
     set_norms,
 )
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, require_writable
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
-from emonet_deploy.emonet_ref.storage.files import atomic_write, require_writable
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.emonet_ref.synthetic.faces import STANDIN_SEED, crops, make_faces
 from emonet_deploy.errors import CheckpointError, InputError
 

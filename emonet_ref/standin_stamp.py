@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from emonet_deploy.emonet_ref.checkpoint_file import read_checkpoint_file
-from emonet_deploy.emonet_ref.storage.path_queries import open_file
+from emonet_deploy.emonet_ref.storage.path_access import open_file
 from emonet_deploy.errors import CheckpointError
 
 __all__ = ["stamped", "stamped_identity"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import jinja2
 
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, sha256_file
 from emonet_deploy.errors import ExportError
 from emonet_deploy.runtime.metadata import ModelInfo
 

@@ -14,7 +14,7 @@ import torch
 
 from emonet_deploy.emonet_ref.constants import INPUT_NAME, INPUT_SIZE, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
 from emonet_deploy.export.graph.naming import name_nodes, strip

@@ -12,8 +12,8 @@ from importlib import metadata
 from typing import Final, Literal
 
 from emonet_deploy.emonet_ref.optional_packages import EXTRAS, pip_install
+from emonet_deploy.emonet_ref.storage.atomic_write import require_writable
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
-from emonet_deploy.emonet_ref.storage.files import require_writable
 from emonet_deploy.errors import EmonetError
 from emonet_deploy.runtime.backends.registry import BACKENDS, Purpose
 from emonet_deploy.runtime.hardware.cpu import processor, usable_processors

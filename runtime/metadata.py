@@ -21,9 +21,9 @@ from emonet_deploy.emonet_ref.constants import (
     NUM_LANDMARKS,
     TENSOR_OUTPUTS,
 )
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
-from emonet_deploy.emonet_ref.storage.files import atomic_write, sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     is_file,
     read_text,
     why,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from emonet_deploy.emonet_ref.storage.path_queries import open_file, why
+from emonet_deploy.emonet_ref.storage.path_access import open_file, why
 from emonet_deploy.errors import ArtifactError
 
 __all__ = ["OnnxProperties", "scan_onnx"]

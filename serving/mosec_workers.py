@@ -22,9 +22,9 @@ from emonet_deploy.emonet_ref.constants import INPUT_SIZE
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.detection.base import Detector
-from emonet_deploy.runtime.detection.known_boxes import WholePicture
+from emonet_deploy.runtime.detection.without_search import WholePicture
 from emonet_deploy.runtime.pipeline.predictor import Predictor
-from emonet_deploy.serving.answers import Answer, Found, answer, find
+from emonet_deploy.serving.find_and_answer import Answer, Found, answer, find
 from emonet_deploy.serving.worker_settings import (
     CROP_ROUTE,
     FACES_ROUTE,

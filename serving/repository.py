@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
-from emonet_deploy.emonet_ref.storage.path_queries import exists
+from emonet_deploy.emonet_ref.storage.path_access import exists
 from emonet_deploy.errors import ArtifactError, ExportError, InputError
 from emonet_deploy.runtime.backends.registry import artifact_kind
 from emonet_deploy.runtime.choices import Target

@@ -18,7 +18,7 @@ from emonet_deploy.runtime.choices import Backend
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, parse_info
 from emonet_deploy.runtime.pipeline.predictor import Predictor
-from emonet_deploy.serving.answers import answer, find
+from emonet_deploy.serving.find_and_answer import answer, find
 
 __all__ = ["TritonPythonModel"]
 

@@ -32,7 +32,7 @@ FOLDERS = (
 )  # fmt: skip
 DRAWN = {
     "annotate.py", "charts.py", "html_report.py", "label_layout.py", "palette.py", "svg.py",
-    "text_table.py", "timeline.py", "tradeoff_plot.py",
+    "table_formats.py", "timeline.py", "tradeoff_plot.py",
 }  # fmt: skip
 SECONDS = 300
 LARGEST = 1000  # Of larger numbers, which are limits of sizes, one more makes no difference.

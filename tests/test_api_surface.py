@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 RTX = TENSORRT[2:]
 CODE = {
     "export/tensorrt/build_engine.py": TENSORRT,
-    "export/tensorrt/build_plan.py": TENSORRT,
+    "export/tensorrt/compile_onnx.py": TENSORRT,
     "runtime/backends/tensorrt/library.py": TENSORRT,
     "runtime/backends/tensorrt/session.py": TENSORRT,
     "runtime/backends/tensorrt/engine_runner.py": TENSORRT,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from emonet_deploy.benchmarks.accuracy.tables import side_by_side
-from emonet_deploy.runtime.output.text_table import as_text
+from emonet_deploy.runtime.output.table_formats import as_text
 
 if __name__ == "__main__":
     loaded = [json.loads(Path(name).read_text(encoding="utf-8")) for name in sys.argv[1:]]

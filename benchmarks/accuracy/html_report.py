@@ -17,11 +17,11 @@ from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.accuracy.tables import changes_table, gates_table, metrics_table
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.output.palette import CLASSES, IDENTITIES, hex_color
-from emonet_deploy.runtime.output.text_table import Table, as_html
+from emonet_deploy.runtime.output.table_formats import Table, as_html
 
 __all__ = ["write_report"]
 

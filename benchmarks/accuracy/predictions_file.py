@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.datasets.base import Dataset, shown
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, exclusive, require_writable
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
-from emonet_deploy.emonet_ref.storage.files import atomic_write, exclusive, require_writable
-from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     exists,
     read_bytes,
     read_text,
     why,
 )
+from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
 from emonet_deploy.errors import InputError
 
 __all__ = ["COLUMNS", "PredictionFile"]

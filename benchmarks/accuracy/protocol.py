@@ -25,7 +25,7 @@ from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.detection.box_check import box_problem
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.metadata import ModelInfo
-from emonet_deploy.runtime.pipeline.model_io import (
+from emonet_deploy.runtime.pipeline.artifact_interfaces import (
     mirror,
     prepare,
     read_head,

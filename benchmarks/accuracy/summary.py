@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.benchmarks.accuracy.gates import Comparison, require
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
-from emonet_deploy.benchmarks.gates import Comparison, require
 from emonet_deploy.benchmarks.metrics.bootstrap import Interval, intervals
 from emonet_deploy.benchmarks.metrics.paper_metrics import (
     accuracy,

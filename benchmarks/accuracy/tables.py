@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from emonet_deploy.benchmarks.accuracy.gates import Comparison
 from emonet_deploy.benchmarks.accuracy.summary import Summary
-from emonet_deploy.benchmarks.gates import Comparison
 from emonet_deploy.benchmarks.metrics.bootstrap import Interval
 from emonet_deploy.benchmarks.parity.verdicts import Verdict
-from emonet_deploy.runtime.output.text_table import Table
+from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = ["changes_table", "gates_table", "metrics_table", "side_by_side"]
 

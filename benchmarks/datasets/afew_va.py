@@ -16,7 +16,7 @@ from emonet_deploy.benchmarks.datasets.base import Dataset, LeftOut, Sample, num
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file, read_text, why
+from emonet_deploy.emonet_ref.storage.path_access import is_dir, is_file, read_text, why
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 

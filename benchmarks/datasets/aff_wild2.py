@@ -15,7 +15,7 @@ from typing import Final
 from emonet_deploy.benchmarks.choices import Split
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample, number, unit_number
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     is_dir,
     open_file,
     read_text,

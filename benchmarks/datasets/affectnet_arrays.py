@@ -26,7 +26,7 @@ from emonet_deploy.benchmarks.datasets.base import (
 )
 from emonet_deploy.benchmarks.datasets.expressions import UNKNOWN, expression_number
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     is_dir,
     read_bytes,
     why,

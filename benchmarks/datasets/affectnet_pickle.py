@@ -27,7 +27,7 @@ from emonet_deploy.benchmarks.datasets.base import (
 )
 from emonet_deploy.benchmarks.datasets.safe_unpickle import load_pickle
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file
+from emonet_deploy.emonet_ref.storage.path_access import is_dir, is_file
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.pipeline.preprocess import landmark_box
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.storage.path_queries import exists, resolve
+from emonet_deploy.emonet_ref.storage.path_access import exists, resolve
 from emonet_deploy.errors import DatasetError
 
 __all__ = [

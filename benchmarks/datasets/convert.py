@@ -8,9 +8,9 @@ from typing import Final
 from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
+from emonet_deploy.emonet_ref.storage.path_access import exists, open_file, resolve
 from emonet_deploy.emonet_ref.storage.path_encoding import csv_path
-from emonet_deploy.emonet_ref.storage.path_queries import exists, open_file, resolve
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["COLUMNS", "write_table"]

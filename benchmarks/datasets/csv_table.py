@@ -35,7 +35,7 @@ from emonet_deploy.benchmarks.datasets.base import (
 )
 from emonet_deploy.benchmarks.datasets.expressions import UNKNOWN, expression_number
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     exists,
     open_file,
     why,

@@ -13,7 +13,7 @@ from emonet_deploy.benchmarks.datasets.affectnet_arrays import find_arrays, read
 from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.csv_table import read_table
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.path_access import (
     exists,
     is_dir,
     is_file,

@@ -23,8 +23,8 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent
 from emonet_deploy.benchmarks.datasets.base import CLASS_OF, Dataset, Sample
 from emonet_deploy.benchmarks.metrics.paper_metrics import Floats
 from emonet_deploy.emonet_ref.constants import PUBLISHED
-from emonet_deploy.emonet_ref.storage.files import atomic_folder, exclusive
-from emonet_deploy.emonet_ref.storage.path_queries import (
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_folder, exclusive
+from emonet_deploy.emonet_ref.storage.path_access import (
     exists,
     is_file,
     why,

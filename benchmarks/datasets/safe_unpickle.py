@@ -22,7 +22,7 @@ from emonet_deploy.emonet_ref.storage.bounded_pickle import (
     PickleError,
     checked_key,
 )
-from emonet_deploy.emonet_ref.storage.path_queries import read_bytes, why
+from emonet_deploy.emonet_ref.storage.path_access import read_bytes, why
 from emonet_deploy.errors import DatasetError
 
 __all__ = ["load_pickle"]

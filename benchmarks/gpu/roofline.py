@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE, NUM_LANDMARKS
 from emonet_deploy.runtime.choices import Precision
-from emonet_deploy.runtime.output.text_table import Table, as_markdown
+from emonet_deploy.runtime.output.table_formats import Table, as_markdown
 
 __all__ = ["DEVICES", "Device", "Kernel", "estimate_ms", "kernels_of", "read_kernels", "report"]
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.errors import ArtifactError, BackendError, EmonetError, one_line
 
 __all__ = ["Artifact", "LeftOutError", "Outcome", "Record", "Settings", "attempt", "run_child"]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from emonet_deploy.benchmarks.gpu.stage import Outcome, Settings
 from emonet_deploy.benchmarks.speed.count_operations import NETWORK_MACS
-from emonet_deploy.runtime.output.text_table import Table, as_markdown
+from emonet_deploy.runtime.output.table_formats import Table, as_markdown
 
 __all__ = ["Report", "stage_table", "summarize"]
 

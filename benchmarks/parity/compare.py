@@ -20,7 +20,7 @@ from emonet_deploy.benchmarks.parity.verdicts import Verdict, judge
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
-from emonet_deploy.runtime.pipeline.model_io import Head, prepare, read_head, results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import Head, prepare, read_head, results
 from emonet_deploy.runtime.pipeline.postprocess import softmax
 from emonet_deploy.runtime.precision_specs import Gates, gates_of
 

@@ -32,7 +32,7 @@ from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.backends.tensorrt.slot import DeviceTimes
 from emonet_deploy.runtime.choices import Precision
 from emonet_deploy.runtime.hardware.nvidia_smi import sm_clock
-from emonet_deploy.runtime.pipeline.model_io import prepare
+from emonet_deploy.runtime.pipeline.artifact_interfaces import prepare
 from emonet_deploy.runtime.precision_specs import Gates
 
 __all__ = ["BenchRow", "Candidate", "run_bench"]

@@ -8,9 +8,9 @@ from typing import Any, Final
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import label
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
-from emonet_deploy.emonet_ref.storage.path_queries import read_text, why
+from emonet_deploy.emonet_ref.storage.path_access import read_text, why
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.output.text_table import Table
+from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = ["Change", "change_table", "changes_since"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
-from emonet_deploy.runtime.output.text_table import Table
+from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = ["COLUMNS", "bench_table", "device_table", "label", "one_row", "verdicts"]
 

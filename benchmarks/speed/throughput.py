@@ -23,7 +23,7 @@ from emonet_deploy.errors import EmonetError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.session import Session
-from emonet_deploy.runtime.pipeline.model_io import prepare, results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import prepare, results
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 
 __all__ = ["Way", "images_per_second", "in_processes", "processing_share", "ways"]

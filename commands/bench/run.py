@@ -14,13 +14,13 @@ from emonet_deploy.commands.judging import parity_crops
 from emonet_deploy.commands.prepare_artifacts import obtain
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
-from emonet_deploy.runtime.output.text_table import as_markdown
+from emonet_deploy.runtime.output.table_formats import as_markdown
 
 __all__ = ["BenchPlan", "measure", "write_files"]
 

@@ -16,10 +16,10 @@ from emonet_deploy.commands.judging import parity_crops
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.remote import encode_request
 from emonet_deploy.runtime.backends.session import Session
-from emonet_deploy.runtime.detection.known_boxes import WholePicture
 from emonet_deploy.runtime.detection.load import load_detector
+from emonet_deploy.runtime.detection.without_search import WholePicture
 from emonet_deploy.runtime.media.image import decode_image
-from emonet_deploy.runtime.output.text_table import Table
+from emonet_deploy.runtime.output.table_formats import Table
 from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
 from emonet_deploy.runtime.pipeline.predictor import Predictor
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock
 
+from emonet_deploy.benchmarks.accuracy.gates import check_published, compare_runs
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -15,12 +16,11 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
-from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
+from emonet_deploy.emonet_ref.storage.atomic_write import require_writable, sha256_file
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
-from emonet_deploy.emonet_ref.storage.files import require_writable, sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir
+from emonet_deploy.emonet_ref.storage.path_access import is_dir
 from emonet_deploy.errors import DatasetError, InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend

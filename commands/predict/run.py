@@ -72,7 +72,7 @@ def prepare(
     Raises:
         EmonetError: an input is missing, an output exists, or an option makes no sense.
     """
-    from emonet_deploy.runtime.detection.known_boxes import KnownBoxes
+    from emonet_deploy.runtime.detection.without_search import KnownBoxes
     from emonet_deploy.runtime.media.inputs import expand_inputs, read_list
     from emonet_deploy.runtime.output.copies import plan_copies
     from emonet_deploy.runtime.output.timeline import check_timeline
@@ -118,7 +118,7 @@ def run_predict(job: Job, session: "Session", batch: int = 8) -> ExitCode:
     """
     from emonet_deploy.commands.process.signals import stop_signals
     from emonet_deploy.runtime.detection.base import shrinkage
-    from emonet_deploy.runtime.detection.known_boxes import KnownBoxes
+    from emonet_deploy.runtime.detection.without_search import KnownBoxes
     from emonet_deploy.runtime.media.source_reader import SourceReader
     from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
     from emonet_deploy.runtime.pipeline.predictor import Predictor
@@ -199,8 +199,8 @@ def _stdin() -> bytes:
 
 
 def _detector(faces: Faces, *, moving: bool) -> "Detector":
-    from emonet_deploy.runtime.detection.known_boxes import KnownBoxes
     from emonet_deploy.runtime.detection.load import default_detector, load_detector
+    from emonet_deploy.runtime.detection.without_search import KnownBoxes
 
     if faces.boxes is not None:
         return KnownBoxes(faces.boxes, say=warn)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from emonet_deploy.commands.console import print_table, show
 from emonet_deploy.runtime.output.sinks import Sink
-from emonet_deploy.runtime.output.text_table import Table
+from emonet_deploy.runtime.output.table_formats import Table
 from emonet_deploy.runtime.pipeline.pipeline import FrameResult
 
 __all__ = ["Tables"]

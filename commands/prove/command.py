@@ -60,7 +60,7 @@ def prove(
         raise typer.Exit(ExitCode.USAGE)
     from emonet_deploy.benchmarks.gpu.stage import Settings
     from emonet_deploy.benchmarks.gpu.summary import stage_table, summarize
-    from emonet_deploy.emonet_ref.storage.files import atomic_write
+    from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
     from emonet_deploy.errors import InputError
 
     date = datetime.now(UTC).date().isoformat()

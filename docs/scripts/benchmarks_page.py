@@ -11,7 +11,7 @@ from typing import Any
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.benchmarks.speed.table import bench_table
-from emonet_deploy.runtime.output.text_table import Table, as_markdown
+from emonet_deploy.runtime.output.table_formats import Table, as_markdown
 
 __all__ = ["page"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES, HEATMAP_SIZE, INPUT_SIZE
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.synthetic.faces import Face, make_faces
 from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps
 

@@ -35,7 +35,7 @@ from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.onnx import export_onnx
 from emonet_deploy.export.quantization.calibrate import Calibration, calibration_crops
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.pipeline.model_io import read_head
+from emonet_deploy.runtime.pipeline.artifact_interfaces import read_head
 from emonet_deploy.runtime.pipeline.postprocess import softmax
 from emonet_deploy.runtime.precision_specs import Gates, gates_of
 

@@ -16,7 +16,7 @@ from typing import IO, Final
 
 from filelock import FileLock
 
-from emonet_deploy.emonet_ref.storage.path_queries import exists, is_file, why
+from emonet_deploy.emonet_ref.storage.path_access import exists, is_file, why
 from emonet_deploy.errors import EmonetError, InputError
 
 __all__ = ["Progress", "download"]

@@ -33,7 +33,7 @@ def embed_processing(model: onnx.ModelProto) -> None:
 
     Input: uint8 N x 256 x 256 x 3, RGB. Outputs: probabilities, valence and arousal clipped to
     [-1, 1], landmarks N x 68 x 3 (x and y in pixels of the crop, score). See
-    ``pipeline.model_io.results`` for how they are defined.
+    ``pipeline.artifact_interfaces.results`` for how they are defined.
 
     Raises:
         ExportError: the model does not have the ``tensor`` interface.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import onnx
 
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir, resolve
+from emonet_deploy.emonet_ref.storage.path_access import is_dir, resolve
 from emonet_deploy.errors import ArtifactError, EmonetError, ExportError, InputError, one_line
 from emonet_deploy.export.passes.gemm_to_conv import TURING, gemm_to_conv
-from emonet_deploy.export.tensorrt.build_plan import Progress, build_plan
+from emonet_deploy.export.tensorrt.compile_onnx import Progress, build_plan
 from emonet_deploy.export.tensorrt.inspector import (
     Layer,
     convolutions,

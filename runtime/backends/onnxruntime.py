@@ -11,8 +11,8 @@ from typing import ClassVar, Final
 import numpy as np
 import onnxruntime as ort
 
+from emonet_deploy.emonet_ref.storage.path_access import resolve
 from emonet_deploy.emonet_ref.storage.path_encoding import utf8_path
-from emonet_deploy.emonet_ref.storage.path_queries import resolve
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.int8_overflow import require_exact_products

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, Literal, Protocol, cast, get_args
 
-from emonet_deploy.emonet_ref.checkpoint_content import is_checkpoint
+from emonet_deploy.emonet_ref.checkpoint_file_kind import is_checkpoint
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import InputError, MissingDependencyError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.face_orientation import quarter_turns

@@ -7,7 +7,7 @@ from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import DetectorName
 from emonet_deploy.runtime.detection import centerface, yunet
 from emonet_deploy.runtime.detection.base import Detector
-from emonet_deploy.runtime.detection.known_boxes import ReadyOrDetected, WholePicture
+from emonet_deploy.runtime.detection.without_search import ReadyOrDetected, WholePicture
 
 __all__ = ["DETECTORS", "default_detector", "load_detector"]
 

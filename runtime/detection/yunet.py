@@ -11,11 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.emonet_ref.storage.download import download
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import FAINT, Detection, network_size
 from emonet_deploy.runtime.detection.face_orientation import quarter_turns

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from emonet_deploy.emonet_ref.storage.path_access import open_file, why
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.emonet_ref.storage.path_queries import open_file, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content, is_heif, media_kind
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from emonet_deploy.emonet_ref.storage.path_access import is_dir, is_file
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file
 from emonet_deploy.runtime.media.content import HEAD, describe_content, media_kind
 
 __all__ = ["VIDEO_SUFFIXES", "Source", "expand_inputs", "is_junk", "is_media_suffix", "read_list"]

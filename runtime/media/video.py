@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.emonet_ref.storage.path_access import open_file, why
 from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
-from emonet_deploy.emonet_ref.storage.path_queries import open_file, why
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.content import HEAD, describe_content
 from emonet_deploy.runtime.media.frame import Frame

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable, utf8_path
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media import h264_writer as h264

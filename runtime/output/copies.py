@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.files import atomic_write
-from emonet_deploy.emonet_ref.storage.path_queries import is_dir, is_file
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
+from emonet_deploy.emonet_ref.storage.path_access import is_dir, is_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.media.camera import camera_name
 from emonet_deploy.runtime.media.inputs import Source, is_media_suffix

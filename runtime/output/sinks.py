@@ -12,7 +12,7 @@ from typing import Any, Self, TextIO
 
 from emonet_deploy.emonet_ref.constants import NUM_LANDMARKS
 from emonet_deploy.emonet_ref.optional_packages import needs
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import csv_path, readable
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult, FrameResult
 

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.output.palette import CLASSES, Color, identity_color
 from emonet_deploy.runtime.output.sinks import Sink

@@ -13,7 +13,7 @@ from emonet_deploy.emonet_ref.constants import CLASS_NAMES, INPUT_SIZE
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.media.image import as_rgb_uint8
-from emonet_deploy.runtime.pipeline.model_io import prepare, results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import prepare, results
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 
 __all__ = ["Prediction", "Predictor"]

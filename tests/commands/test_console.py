@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from emonet_deploy.cli import app
-from emonet_deploy.emonet_ref.storage.files import atomic_write
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
 
@@ -199,7 +199,7 @@ def test_a_name_with_brackets_is_no_markup_on_a_terminal(monkeypatch, capsys):
     import io
 
     from emonet_deploy.commands.console import print_table
-    from emonet_deploy.runtime.output.text_table import Table
+    from emonet_deploy.runtime.output.table_formats import Table
 
     class Terminal(io.StringIO):
         def isatty(self):

@@ -26,7 +26,7 @@ from emonet_deploy.emonet_ref.checkpoint import (
     identify_checkpoint,
     load_checkpoint,
 )
-from emonet_deploy.emonet_ref.checkpoint_content import is_checkpoint
+from emonet_deploy.emonet_ref.checkpoint_file_kind import is_checkpoint
 from emonet_deploy.errors import CheckpointError
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from helpers.tiny_model import write_tiny
 
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.export.model_card import render_card, write_card
 from emonet_deploy.runtime.metadata import read_info
 

@@ -15,7 +15,7 @@ from helpers.tiny_model import write_tiny
 
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.export.tensorrt.build_engine import build_engine
-from emonet_deploy.export.tensorrt.cached import fitting_engine
+from emonet_deploy.export.tensorrt.fitting_engine import fitting_engine
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.registry import BACKENDS, load_session
 from emonet_deploy.runtime.backends.tensorrt.cuda import open_gpu

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.metadata import (
     EngineInfo,

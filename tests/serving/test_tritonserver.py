@@ -21,12 +21,12 @@ from helpers.tritonserver import VENV, python, slow_down, tritonserver
 from skimage import data
 
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import BackendError
 from emonet_deploy.export.onnx import export_onnx
 from emonet_deploy.runtime import Predictor, load_detector, load_session
 from emonet_deploy.runtime.doctor import examine_servers
-from emonet_deploy.serving.answers import answer, find
+from emonet_deploy.serving.find_and_answer import answer, find
 from emonet_deploy.serving.repository import RepositoryOptions, write_repository
 
 pytestmark = pytest.mark.triton

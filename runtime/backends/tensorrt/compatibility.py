@@ -8,8 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
-from emonet_deploy.emonet_ref.storage.files import sha256_file
-from emonet_deploy.emonet_ref.storage.path_queries import is_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.backends.tensorrt.library import PACKAGES, EngineKind
 from emonet_deploy.runtime.hardware.gpu import CudaDevice

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from hashlib import sha256
 
+from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import atomic_write
 from emonet_deploy.errors import ArtifactError, BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import EngineRunner

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from helpers.leaning_session import LeaningSession
 
+from emonet_deploy.benchmarks.accuracy.gates import check_published, compare_runs
 from emonet_deploy.benchmarks.accuracy.protocol import evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
-from emonet_deploy.benchmarks.gates import check_published, compare_runs
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 

@@ -182,7 +182,7 @@ def test_the_lock_of_a_killed_run_ends_with_it(tmp_path, dataset):
     path = tmp_path / "out.csv"
     script = (
         "import sys\n"
-        "from emonet_deploy.emonet_ref.storage.files import exclusive\n"
+        "from emonet_deploy.emonet_ref.storage.atomic_write import exclusive\n"
         f"with exclusive({str(path)!r}):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"

@@ -7,7 +7,7 @@ from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_fa
 from emonet_deploy.errors import InputError, ParityError
 from emonet_deploy.runtime.backends.pytorch import TorchSession
 from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.pipeline.model_io import results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import results
 from emonet_deploy.runtime.precision_specs import Gates, gates_of
 
 CROPS = crops(make_faces(20, PARITY_SEED))

@@ -9,7 +9,7 @@ from emonet_deploy.errors import ExportError
 from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.runtime.metadata import tensors_of
-from emonet_deploy.runtime.pipeline.model_io import results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import results
 from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps
 
 

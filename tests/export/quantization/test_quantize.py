@@ -35,7 +35,7 @@ from emonet_deploy.export.quantization.qparams import QuantParams
 from emonet_deploy.export.quantization.quantize import quantize_int8
 from emonet_deploy.export.quantization.schemes import SCHEMES
 from emonet_deploy.export.tensorrt.build_engine import build_engine
-from emonet_deploy.export.tensorrt.build_plan import build_plan
+from emonet_deploy.export.tensorrt.compile_onnx import build_plan
 from emonet_deploy.export.tensorrt.options import BuildOptions
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.metadata import read_info, tensors_of

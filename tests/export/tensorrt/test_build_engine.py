@@ -15,7 +15,7 @@ import pytest
 from helpers.tiny_model import write_tiny
 
 from emonet_deploy.emonet_ref.constants import INPUT_NAME
-from emonet_deploy.emonet_ref.storage.files import sha256_file
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import (
     ArtifactError,
     BackendError,
@@ -158,7 +158,7 @@ def test_a_cancelled_build_stops_early(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     model = write_tiny(tmp_path / "m.onnx")
-    monkeypatch.setattr("emonet_deploy.export.tensorrt.build_plan.wait", interrupted)
+    monkeypatch.setattr("emonet_deploy.export.tensorrt.compile_onnx.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(model, progress=progress)
     assert "Timing tactics" not in phases

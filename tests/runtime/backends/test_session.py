@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emonet_deploy.errors import ArtifactError, BackendError, InputError
 from emonet_deploy.runtime.backends.registry import backends_of, load_session
-from emonet_deploy.runtime.pipeline.model_io import results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import results
 
 CROP = (3, 256, 256)
 

@@ -6,7 +6,7 @@ import pytest
 
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.detection.known_boxes import KnownBoxes
+from emonet_deploy.runtime.detection.without_search import KnownBoxes
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.output.copies import CopiesSink
 from emonet_deploy.runtime.output.sinks import (

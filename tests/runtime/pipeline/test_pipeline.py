@@ -11,7 +11,7 @@ from helpers.fake_session import FakeSession
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime import EmotionPipeline, Frame, Predictor, Tracker, WindowSmoother
 from emonet_deploy.runtime.detection.base import Detection
-from emonet_deploy.runtime.detection.known_boxes import WholePicture
+from emonet_deploy.runtime.detection.without_search import WholePicture
 from emonet_deploy.runtime.media.video import VideoReader
 from emonet_deploy.runtime.pipeline.prefetch import prefetch
 from emonet_deploy.runtime.pipeline.preprocess import crop_face

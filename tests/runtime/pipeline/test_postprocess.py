@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_deploy.runtime.pipeline.model_io import results
+from emonet_deploy.runtime.pipeline.artifact_interfaces import results
 from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps, softmax
 
 

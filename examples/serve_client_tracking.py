@@ -1,6 +1,6 @@
 """Who is who over the frames of a clip, with `emonet serve` doing the work.
 
-python examples/follow.py http://127.0.0.1:8000 clip.mp4
+python examples/serve_client_tracking.py http://127.0.0.1:8000 clip.mp4
 
 The server keeps nothing from one picture to the next, so that any of several servers can answer:
 identities are the client's, by the same tracker as in `emonet predict`. Prints a line per face and

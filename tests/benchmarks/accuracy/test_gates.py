@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emonet_deploy.benchmarks.accuracy.gates import check_published, compare_runs, require
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
-from emonet_deploy.benchmarks.gates import check_published, compare_runs, require
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
 from emonet_deploy.emonet_ref.constants import METRIC_NAMES, PUBLISHED
 from emonet_deploy.errors import InputError, ParityError

@@ -1,6 +1,6 @@
 """Ask `emonet serve` about pictures, with the standard library alone.
 
-python examples/faces.py http://127.0.0.1:8000 photo.jpg ...
+python examples/serve_client.py http://127.0.0.1:8000 photo.jpg ...
 
 Prints a line per face: file, expression, its probability, valence, arousal, box. Where a proxy asks
 for a token, put it into the environment variable EMONET_TOKEN.

@@ -8,14 +8,13 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from emonet_deploy.emonet_ref.storage import files
-from emonet_deploy.emonet_ref.storage.cache import cache_dir
-from emonet_deploy.emonet_ref.storage.files import (
+from emonet_deploy.emonet_ref.storage.atomic_write import (
     atomic_folder,
     atomic_write,
     require_writable,
     sha256_file,
 )
+from emonet_deploy.emonet_ref.storage.cache import cache_dir
 from emonet_deploy.errors import ExportError, InputError
 
 
@@ -83,7 +82,7 @@ def begin_writing(final, content="half"):
     """Start a process that is in the middle of writing a file, and return it."""
     script = textwrap.dedent(f"""
         import sys
-        from emonet_deploy.emonet_ref.storage.files import atomic_folder, atomic_write
+        from emonet_deploy.emonet_ref.storage.atomic_write import atomic_folder, atomic_write
         with atomic_folder({str(final.with_name("made"))!r}) as folder:
             (folder / "part").write_text({content!r})
             with atomic_write({str(final)!r}) as temporary:
@@ -100,7 +99,7 @@ def begin_writing(final, content="half"):
 
 def write_in_a_new_process(final, content):
     script = (
-        "from emonet_deploy.emonet_ref.storage.files import atomic_write\n"
+        "from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write\n"
         f"with atomic_write({str(final)!r}) as temporary:\n"
         f"    temporary.write_text({content!r})\n"
     )
@@ -162,7 +161,7 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path):
 def test_a_full_disk_is_told_before_the_work(tmp_path):
     script = textwrap.dedent(f"""
         import resource
-        from emonet_deploy.emonet_ref.storage.files import require_writable
+        from emonet_deploy.emonet_ref.storage.atomic_write import require_writable
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         require_writable({str(tmp_path / "a")!r})
     """)
@@ -206,6 +205,6 @@ def test_a_cache_without_a_place_is_one_line(monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that takes no file")
 def test_a_folder_in_which_no_file_can_be_made_is_told_and_not_waited_for(monkeypatch):
-    monkeypatch.setattr(files, "_LONG", 0.1)
+    monkeypatch.setattr(f"{require_writable.__module__}._LONG", 0.1)
     with pytest.raises(InputError, match=r"cannot write /proc/x\.csv: "):
         require_writable("/proc/x.csv")

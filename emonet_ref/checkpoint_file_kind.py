@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from emonet_deploy.emonet_ref.storage.path_queries import open_file
+from emonet_deploy.emonet_ref.storage.path_access import open_file
 
 __all__ = [
     "HEAD",

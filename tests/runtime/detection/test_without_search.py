@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.detection.known_boxes import KnownBoxes, ReadyOrDetected
 from emonet_deploy.runtime.detection.load import load_detector
+from emonet_deploy.runtime.detection.without_search import KnownBoxes, ReadyOrDetected
 from emonet_deploy.runtime.media.frame import Frame
 
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from emonet_deploy.runtime.output.text_table import (
+from emonet_deploy.runtime.output.table_formats import (
     Table,
     as_html,
     as_markdown,

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from emonet_deploy.emonet_ref.storage import path_queries as paths
+from emonet_deploy.emonet_ref.storage import path_access as paths
 from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 
 needs_other_user = pytest.mark.skipif(

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from emonet_deploy.emonet_ref.constants import INPUT_SIZE
+from emonet_deploy.emonet_ref.storage.path_access import open_file
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
-from emonet_deploy.emonet_ref.storage.path_queries import open_file
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.detection.base import Box, Detection, Detector
 from emonet_deploy.runtime.detection.box_check import box_problem
