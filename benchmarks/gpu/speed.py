@@ -14,7 +14,7 @@ from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu, sm_clock
 
-__all__ = ["measure_speed"]
+__all__ = ["measure_speed", "sample_images"]
 
 THREADS: Final = (1, 2, 4)
 LOW_CLOCK: Final = 0.5
@@ -43,7 +43,7 @@ def measure_speed(
         if session.backend in {"trt", "trt-rtx"} and batch > (session.max_batch or batch):
             continue
         with attempt(record, f"{name}, batch {batch}"):
-            images = _images(session, batch)
+            images = sample_images(session, batch)
             # Of heatmaps nobody asks for, the copy would be most of the time.
             wanted = _HEADS if session.info.interface == "tensor" else None
             row = _once(session, images, wanted, seconds, samples)
@@ -81,9 +81,10 @@ def _once(
     }
 
 
-def _images(session: Session, batch: int) -> Array:
+def sample_images(session: Session, batch: int, seed: int = 0) -> Array:
+    """Return a batch of noise as a session takes it."""
     want = session.info.inputs[0]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     shape = (batch, *(size or 1 for size in want.shape[1:]))
     if want.dtype == "uint8":
         return rng.integers(0, 256, shape, np.uint8)

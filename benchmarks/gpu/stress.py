@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from emonet_deploy.benchmarks.gpu.ceilings import require_torch
+from emonet_deploy.benchmarks.gpu.speed import sample_images
 from emonet_deploy.benchmarks.gpu.stage import LeftOutError, Record, attempt
 from emonet_deploy.errors import BackendError, one_line
 from emonet_deploy.runtime.array_type import Array
@@ -41,7 +42,7 @@ def stress(
         device: ``cuda``, or ``cpu`` for tests.
     """
     with attempt(record, f"{name}: threads"), load() as session:
-        batches = [_images(session, n) for n in (1, 3, 2, 5, 1, 8)]
+        batches = [sample_images(session, n, seed=n) for n in (1, 3, 2, 5, 1, 8)]
         want = [session.run(images) for images in batches]
         before = _free_bytes(device)
         failures: list[str] = []
@@ -114,7 +115,7 @@ def leave_open(path: str, backend: Any, device: Any) -> None:  # noqa: ANN401 - 
     from emonet_deploy.runtime.backends.registry import load_session
 
     session = load_session(path, backend, device)
-    session.run(_images(session, 1))
+    session.run(sample_images(session, 1))
     globals()["_left"] = session
 
 
@@ -123,15 +124,6 @@ def _require_equal(got: dict[str, Array], want: dict[str, Array]) -> None:
         limit = 1e-3 * (float(np.abs(values).max()) or 1.0)
         if got[name].shape != values.shape or not np.abs(got[name] - values).max() <= limit:
             raise BackendError(f"{name} is another one than alone")
-
-
-def _images(session: Session, batch: int) -> Array:
-    want = session.info.inputs[0]
-    rng = np.random.default_rng(batch)
-    shape = (batch, *(size or 1 for size in want.shape[1:]))
-    if want.dtype == "uint8":
-        return rng.integers(0, 256, shape, np.uint8)
-    return rng.random(shape, np.float32)
 
 
 def _free_bytes(device: str) -> int | None:
