@@ -6,6 +6,7 @@ import numpy as np
 
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
+from emonet_deploy.runtime.pipeline.postprocess import softmax
 
 
 class LeaningSession(Session):
@@ -32,11 +33,12 @@ class LeaningSession(Session):
         red, green, blue = (((small - 0.5) * ramp).mean((2, 3)) * self.gain).astype(np.float32).T
         nclass = self.info.nclass
         logits = -np.abs((green[:, None] * 9 / self.gain + 0.5) * nclass - np.arange(nclass))
+        logits = logits.astype(np.float32)
         if not embedded:
             heatmap = np.zeros((len(images), 68, 64, 64), np.float32)
             return {"heatmap": heatmap, "expression": logits, "valence": red, "arousal": blue}
         return {
-            "probabilities": np.exp(logits),
+            "probabilities": softmax(logits),
             "valence": red.clip(-1, 1),
             "arousal": blue.clip(-1, 1),
             "landmarks": np.zeros((len(images), 68, 3), np.float32),

@@ -67,7 +67,12 @@ def write_tiny(path, precision="fp32", interface="tensor", target="gpu", seed=0)
         node("Slice", [scores, *bounds, axis], name)
     flat = constant("flat", [-1], np.int64)
     for name in ("valence", "arousal"):
-        node("Reshape", [f"{name}_2d", flat], name)
+        if interface == "image":
+            node("Reshape", [f"{name}_2d", flat], f"{name}_unclipped")
+            bounds = [constant(f"{name}_low", -1), constant(f"{name}_high", 1)]
+            node("Clip", [f"{name}_unclipped", *bounds], name)
+        else:
+            node("Reshape", [f"{name}_2d", flat], name)
     if interface == "image":
         node("Softmax", ["expression"], "probabilities", axis=1)
         rows = node("ReduceMax", [heatmap, constant("rows", [3], np.int64)], "r", keepdims=0)

@@ -172,7 +172,7 @@ def spoilt(index, value):
         ("tensor", "expression", lambda x: x[:, :3], "is float32, 2 x 3, where float32, 2 x 8 was"),
         ("tensor", "valence", lambda x: x[:, None], "2 x 1"),
         ("tensor", "valence", lambda x: np.zeros(1000, np.float32), "1000"),
-        ("tensor", "arousal", lambda x: x.astype(np.float64), "is float64"),
+        ("tensor", "arousal", lambda x: x.astype(np.int64), "is int64"),
         ("tensor", "arousal", lambda x: x.astype(str), "is <U"),
         ("image", "valence", lambda x: x + 3, "goes beyond -1 to 1"),
         ("image", "arousal", spoilt(0, -1.5), "goes beyond -1 to 1"),
