@@ -61,7 +61,7 @@ PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
             ),
             # Exact algebra sums in another order.
             "cpu": Gates(
-                max_error=1e-3, agreement=1.0, layer_noise=1e-6, layer_gain=1e-3, strays=0
+                max_error=1e-3, agreement=1.0, layer_noise=1e-5, layer_gain=1e-3, strays=0
             ),
         },
         max_drop=0.001,
