@@ -209,9 +209,11 @@ def test_every_backend_is_what_its_row_says():
 
 def test_the_advice_on_extras_is_that_of_the_package():
     with open(ROOT / "pyproject.toml", "rb") as file:
-        extras = tomllib.load(file)["project"]["optional-dependencies"]
+        settings = tomllib.load(file)
+    extras = settings["project"]["optional-dependencies"]
+    developing = settings["dependency-groups"]["dev"]
     for name, requirements in optional_packages.EXTRAS.items():
-        assert set(requirements) <= set(extras.get(name, extras["dev"])), name
+        assert set(requirements) <= set(extras.get(name, developing)), name
 
 
 def in_bare_process(code):
