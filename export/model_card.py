@@ -49,6 +49,7 @@ def render_card(
     """
     environment = jinja2.Environment(  # noqa: S701 - it writes Markdown, not HTML
         loader=jinja2.PackageLoader(__package__, ""),
+        autoescape=jinja2.select_autoescape(),  # of HTML; this is Markdown
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
