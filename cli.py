@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
+from emonet_deploy.commands.batch import batch
 from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
 from emonet_deploy.commands.console import (
@@ -32,6 +33,7 @@ from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
 from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
+from emonet_deploy.commands.summarize import summarize
 from emonet_deploy.commands.triton import triton
 from emonet_deploy.errors import EmonetError, ParityError, one_line
 
@@ -107,7 +109,7 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, serve, triton, doctor):
+for command in (export, build, parity, bench, predict, batch, summarize, serve, triton, doctor):
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

@@ -59,6 +59,7 @@ ROOMS = {
     "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
     "serving": RUNTIME,
+    "batch": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 ROOMS |= {
