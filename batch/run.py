@@ -125,7 +125,8 @@ def run_batch(
         try:
             if ours:
                 _connect(ray, cluster)
-            workers = worker_count(ray.cluster_resources().get("CPU", 0), cluster)
+            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            workers = worker_count(resources.get("CPU", 0), cluster)
             system, _ = filesystem_of(out)
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False

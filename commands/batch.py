@@ -8,8 +8,7 @@ import typer
 
 from emonet_deploy.commands.console import say, show, warn
 from emonet_deploy.commands.exit_codes import ExitCode
-from emonet_deploy.commands.options import DetectedFaces, Device, Engine, Threads, engine_of
-from emonet_deploy.commands.predict.options import Clips
+from emonet_deploy.commands.options import Clips, DetectedFaces, Device, Engine, Threads, engine_of
 
 __all__ = ["batch"]
 
