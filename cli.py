@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
-from emonet_deploy.commands.batch import batch
+from emonet_deploy.commands.batch import batch, summarize
 from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
 from emonet_deploy.commands.console import (
@@ -33,7 +33,6 @@ from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
 from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.signals import sigterm_as_interrupt
-from emonet_deploy.commands.summarize import summarize
 from emonet_deploy.commands.triton import triton
 from emonet_deploy.errors import EmonetError, ParityError, one_line
 

@@ -1,16 +1,24 @@
-"""``emonet batch``: faces of very many files, over many machines."""
+"""``emonet batch`` and ``emonet summarize``: faces of very many files, and what they say."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from emonet_deploy.commands.console import say, show, warn
+from emonet_deploy.commands.console import print_table, say, show, warn, write_json
 from emonet_deploy.commands.exit_codes import ExitCode
-from emonet_deploy.commands.options import Clips, DetectedFaces, Device, Engine, Threads, engine_of
+from emonet_deploy.commands.options import (
+    Clips,
+    DetectedFaces,
+    Device,
+    Engine,
+    JsonFile,
+    Threads,
+    engine_of,
+)
 
-__all__ = ["batch"]
+__all__ = ["batch", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -96,3 +104,31 @@ def batch(
     if found.unreadable:
         warn(f"error: {found.unreadable} of {found.files} files could not be read")
         raise typer.Exit(ExitCode.ERROR)
+
+
+def summarize(
+    results: Annotated[str, typer.Argument(help="Folder or address that `emonet batch` wrote.")],
+    by: Annotated[
+        Literal["person", "clip", "hour", "folder"], typer.Option(help="What a line is about.")
+    ] = "clip",
+    json: JsonFile = None,
+) -> None:
+    """Print means, shares and changes of expression over the rows of a run."""
+    from emonet_deploy.batch.summary import summary_rows
+    from emonet_deploy.runtime.output.text_table import Table
+
+    rows = summary_rows(results, by)
+    columns = ("group", "faces", "valence", "arousal", "expression", "share", "changes")
+    print_table(
+        Table(
+            columns,
+            [
+                (
+                    row.group, str(row.faces), f"{row.valence:+.3f}", f"{row.arousal:+.3f}",
+                    row.expression, f"{row.shares[row.expression]:.0%}", str(row.changes),
+                )
+                for row in rows
+            ],
+        )
+    )  # fmt: skip
+    write_json(json, [row.as_dict() for row in rows])
