@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Errors only: pip warns of each place it looks at in vain. Compiled is what is imported, when it is.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 # The editable install links file by file, so it is made anew when files come or go.
-ROOMS := benchmarks commands emonet_ref export runtime serving
+ROOMS := batch benchmarks commands emonet_ref export runtime serving
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 

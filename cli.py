@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from emonet_deploy import __version__
 from emonet_deploy.commands import checkpoint, dataset
+from emonet_deploy.commands.batch import batch, summarize
 from emonet_deploy.commands.bench.command import bench
 from emonet_deploy.commands.build import build
 from emonet_deploy.commands.console import logging_to_stderr, say, show, warn
@@ -127,7 +128,9 @@ app = typer.Typer(
     help="EmoNet in production: export to ONNX and TensorRT, run, measure, and prove agreement.",
     epilog=_EPILOG,
 )
-for command in (export, build, parity, bench, predict, serve, triton, prove, doctor):
+for command in (
+    export, build, parity, bench, predict, batch, summarize, serve, triton, prove, doctor
+):  # fmt: skip
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))
 

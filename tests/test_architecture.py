@@ -61,6 +61,7 @@ ROOMS = {
     | {"benchmarks", "benchmarks.metrics", "benchmarks.parity", "benchmarks.speed"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
     "serving": RUNTIME,
+    "batch": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 COMMON = BELOW_COMMANDS | {"commands", "commands.exit_codes", "commands.process"}

@@ -97,7 +97,15 @@ def test_the_map_says_of_each_folder_what_its_docstring_says():
     said = dict(re.findall(r"^\| `([\w./-]+)/` \| (.*) \|$", text, re.MULTILINE))
     packages = {
         file.parent.relative_to(ROOT).as_posix(): file
-        for room in ("benchmarks", "commands", "emonet_ref", "export", "runtime", "serving")
+        for room in (
+            "batch",
+            "benchmarks",
+            "commands",
+            "emonet_ref",
+            "export",
+            "runtime",
+            "serving",
+        )
         for file in (ROOT / room).rglob("__init__.py")
     }
     for folder, file in packages.items():

@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar
 
 import typer
 
-from emonet_deploy.commands.options import DetectedFaces, JsonFile, Model
-from emonet_deploy.errors import InputError
+from emonet_deploy.commands.options import Clips, DetectedFaces, JsonFile, Model
 
 __all__ = ["Clips", "Faces", "Model", "Outputs", "parse_camera"]
 
@@ -34,46 +33,6 @@ def parse_camera(name: str) -> int | str:
     if separator and host and scheme.isalnum() and scheme.lower() != "file":
         return name
     raise typer.BadParameter(f"{name!r} is no number of a camera, nor an address (rtsp://...)")
-
-
-def parse_smoothing(name: str) -> str:
-    """Return what smooths over time, once it is sure that it does.
-
-    Raises:
-        typer.BadParameter: it is neither ``authors`` nor ``none`` nor a number of seconds.
-    """
-    from emonet_deploy.runtime.pipeline.smoothing import smoother_of
-
-    try:
-        smoother_of(name)
-    except InputError as error:
-        raise typer.BadParameter(str(error)) from error
-    return name
-
-
-@dataclass(frozen=True)
-class Clips:
-    """What is kept from one frame of a clip to the next."""
-
-    panel: ClassVar[str] = "Clips"
-
-    smooth: Annotated[
-        str,
-        typer.Option(
-            help="Over the frames of a clip: authors, none, or seconds.",
-            parser=parse_smoothing,
-            metavar="<authors|none|seconds>",
-            autocompletion=lambda: ["authors", "none"],
-        ),
-    ] = "authors"
-    memory: Annotated[
-        float, typer.Option(help="Seconds after which a face that left is forgotten.", min=0)
-    ] = 60.0
-    every: Annotated[int, typer.Option(help="Look at each so-many-th frame only.", min=1)] = 1
-    fps: Annotated[
-        float | None,
-        typer.Option(help="Look at no more frames of a second than that.", min=0.01),
-    ] = None
 
 
 @dataclass(frozen=True)

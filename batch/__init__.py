@@ -1,0 +1,1 @@
+"""Millions of pictures and clips over many machines with Ray Data: rows that are never lost."""

@@ -1,0 +1,214 @@
+"""The worker that holds a model: a class for ``map_batches`` of any Ray Data pipeline."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from emonet_deploy.batch.listing import RunFolder, filesystem_of
+from emonet_deploy.batch.rows import Row, face_records, row_schema
+from emonet_deploy.errors import InputError, one_line
+from emonet_deploy.runtime.backends.registry import load_session
+from emonet_deploy.runtime.choices import Backend, Crop, Device
+from emonet_deploy.runtime.detection.load import load_detector
+from emonet_deploy.runtime.media.frame import Frame
+from emonet_deploy.runtime.media.image import decode_image, read_image
+from emonet_deploy.runtime.media.inputs import Source, expand_inputs
+from emonet_deploy.runtime.media.source_reader import SourceReader
+from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
+from emonet_deploy.runtime.pipeline.predictor import Predictor
+from emonet_deploy.runtime.pipeline.smoothing import smoother_of
+from emonet_deploy.runtime.tracking.tracker import Tracker
+
+__all__ = ["Faces", "ListedFaces", "Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read: a model, a detector, and what is kept over a clip.
+
+    Attributes:
+        model: an artifact, or the address of a served one; see ``load_session`` for ``backend``,
+            ``device`` and ``threads`` as well.
+        batch: how many faces run at once.
+        detector: see ``load_detector``, for ``detector_model``, ``detect_size`` and ``min_score``
+            as well.
+        crop: how a box becomes a crop.
+        smooth: over the frames of a clip, see ``smoother_of``.
+        memory: seconds after which a face that left is forgotten.
+        every: look at each so-many-th frame of a clip only.
+        fps: look at no more frames of a second than that.
+        landmarks: write landmarks too.
+    """
+
+    model: str
+    backend: Backend | None = None
+    device: Device = "auto"
+    threads: int | None = 1
+    batch: int = 8
+    detector: str = "auto"
+    detector_model: str | None = None
+    detect_size: int | None = None
+    min_score: float = 0.4
+    crop: Crop = "paper"
+    smooth: str = "authors"
+    memory: float = 60.0
+    every: int = 1
+    fps: float | None = None
+    landmarks: bool = False
+
+
+class Faces:
+    """Reads the files a batch names, and answers a row for each; it never drops one.
+
+    What cannot be read (damaged, vanished, forbidden) is a row with ``error``.
+
+    Example:
+        files = ray.data.read_parquet("s3://lake/photos.parquet")  # a column `file`
+        files.map_batches(
+            Faces, fn_constructor_args=(Reading("emonet_8.fp32.onnx"),),
+            batch_size=64, batch_format="pyarrow", concurrency=4, num_cpus=1,
+        ).write_parquet("s3://lake/faces")
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        """Load the model and the detector.
+
+        Raises:
+            EmonetError: whatever loading them raises.
+        """
+        import cv2
+
+        cv2.setNumThreads(reading.threads or 0)
+        self._reading = reading
+        self._session = load_session(
+            reading.model, reading.backend, reading.device, reading.threads
+        )
+        self._predictor = Predictor(self._session, reading.batch)
+        self._detector = load_detector(
+            reading.detector,
+            model=None if reading.detector_model is None else Path(reading.detector_model),
+            size=reading.detect_size,
+            min_score=reading.min_score,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Read the files of a batch.
+
+        Args:
+            table: its column ``file`` names files or addresses; ``id``, where it has one, is
+                passed on, otherwise it is the place in the batch.
+
+        Returns:
+            A table with the columns of ``row_schema``, a row for each.
+        """
+        files = table.column("file").to_pylist()
+        ids = table.column("id").to_pylist() if "id" in table.column_names else range(len(files))
+        return self.read(list(ids), files)
+
+    def read(self, ids: Sequence[int], files: Sequence[str]) -> pa.Table:
+        """Return the rows of files."""
+        rows: list[Row] = [
+            {"id": i, "file": file, "frames": 0, "error": None, "faces": []}
+            for i, file in zip(ids, files, strict=True)
+        ]
+        with TemporaryDirectory(prefix="emonet-") as folder:
+            clips = self._pictures(rows, Path(folder))
+            for row, source in clips:
+                self._clip(row, source)
+        return pa.Table.from_pylist(rows, schema=row_schema(landmarks=self._reading.landmarks))
+
+    def _pictures(self, rows: list[Row], folder: Path) -> list[tuple[Row, Source]]:
+        """Read the still pictures, faces of several in one batch; return the clips."""
+        clips: list[tuple[Row, Source]] = []
+
+        def frames() -> Iterator[Frame]:
+            for index, row in enumerate(rows):
+                try:
+                    source = _fetch(row["file"], folder, index)
+                    if source.problem is not None:
+                        raise InputError(source.problem)
+                    if source.is_video:
+                        clips.append((row, source))
+                        continue
+                    yield Frame(_picture(source, row["file"]), str(index))
+                except InputError as error:
+                    row["error"] = one_line(error)
+
+        for result in self._pipeline().run(frames()):
+            row = rows[int(result.frame.source)]
+            row["frames"] = 1
+            row["faces"] = face_records(result, landmarks=self._reading.landmarks)
+        return clips
+
+    def _clip(self, row: Row, source: Source) -> None:
+        """Read a clip whole: identities and smoothing live within it."""
+        reading = self._reading
+        reader = SourceReader([source], every=reading.every, max_fps=reading.fps)
+        try:
+            for result in self._pipeline().run(reader):
+                row["frames"] += 1
+                row["faces"] += face_records(result, landmarks=reading.landmarks)
+        except InputError as error:
+            row["error"] = one_line(error)
+
+    def _pipeline(self) -> EmotionPipeline:
+        return EmotionPipeline(
+            self._predictor,
+            self._detector,
+            crop=self._reading.crop,
+            tracker=Tracker(memory=self._reading.memory),
+            smoother=smoother_of(self._reading.smooth),
+        )
+
+
+class ListedFaces(Faces):
+    """Reads files by their ids in the frozen list of a run, so that blocks hold numbers alone."""
+
+    def __init__(self, reading: Reading, folder: RunFolder) -> None:
+        """Load the list, the model and the detector."""
+        super().__init__(reading)
+        self._files = folder.files()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return the rows of the files whose ids the batch holds."""
+        ids = table.column("id").to_pylist()
+        return self.read(ids, [self._files[i].as_py() for i in ids])
+
+
+def _fetch(file: str, folder: Path, index: int) -> Source:
+    """Return a file, brought here first where it lies in an object store.
+
+    Raises:
+        InputError: it cannot be had.
+    """
+    if "://" not in file:
+        path = Path(file)
+        if path.is_dir():
+            raise InputError(f"{file} is a folder by now")
+        return next(iter(expand_inputs([file])))
+    system, path_there = filesystem_of(file)
+    here = folder / f"{index}{Path(path_there).suffix}"
+    try:
+        with system.open_input_stream(path_there) as stream:
+            here.write_bytes(stream.readall())
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"cannot read {file}: {one_line(error)}") from error
+    return next(iter(expand_inputs([str(here)])))
+
+
+def _picture(source: Source, name: str) -> NDArray[np.uint8]:
+    if "://" not in name:
+        return read_image(source.path)
+    return decode_image(source.path.read_bytes(), name)  # called what the user called it

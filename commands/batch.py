@@ -1,0 +1,134 @@
+"""``emonet batch`` and ``emonet summarize``: faces of very many files, and what they say."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import typer
+
+from emonet_deploy.commands.console import print_table, say, show, warn, write_json
+from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.options import (
+    Clips,
+    DetectedFaces,
+    Device,
+    Engine,
+    JsonFile,
+    Threads,
+    engine_of,
+)
+
+__all__ = ["batch", "summarize"]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What predicts, on each worker."""
+
+    panel: ClassVar[str] = "Model"
+
+    model: Annotated[str, typer.Option(help="An artifact, or a served one's address.")]
+    engine: Engine = None
+    device: Device = "auto"
+    threads: Threads = None
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where the work is done, and how it is shared out."""
+
+    panel: ClassVar[str] = "Machines"
+
+    ray: Annotated[
+        str, typer.Option(help="local: this machine; auto: its cluster; or a cluster's address.")
+    ] = "local"
+    workers: Annotated[
+        int | None, typer.Option(help="That hold the model; else all there is room for.", min=1)
+    ] = None
+    cpus: Annotated[int, typer.Option(help="CPUs, and threads, of a worker.", min=1)] = 1
+    gpus: Annotated[float, typer.Option(help="GPUs of a worker.", min=0)] = 0.0
+    block: Annotated[int, typer.Option(help="Files written at once.", min=1)] = 64
+
+
+def batch(
+    model: Artifact,
+    faces: DetectedFaces,
+    clips: Clips,
+    machines: Machines,
+    out: Annotated[str, typer.Option("--out", help="Folder or address of the results.")],
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Pictures, clips, folders, patterns, addresses.")
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", help="Names, one a line; or a .parquet with `file`.")
+    ] = None,
+    faces_at_once: Annotated[int, typer.Option("--batch", help="Faces run at once.", min=1)] = 8,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Write landmarks too.")] = False,
+) -> None:
+    """Read very many pictures and clips, on one machine or many; the same line again goes on.
+
+    Files that cannot be read are rows with the reason, and exit code 1.
+    """
+    from emonet_deploy.batch.actor import Reading
+    from emonet_deploy.batch.inputs import list_files
+    from emonet_deploy.batch.run import Cluster, run_batch
+    from emonet_deploy.runtime.backends.registry import load_session
+
+    artifact, backend = model.model, engine_of(model.engine, model.device)
+    with load_session(artifact, backend, model.device, model.threads) as session:
+        info = session.info
+    if info.checkpoint.startswith("standin"):
+        say("note: the stand-in is untrained, its predictions mean nothing")
+    reading = Reading(
+        artifact if "://" in artifact else str(Path(artifact).absolute()),
+        backend,
+        model.device,
+        model.threads or machines.cpus,
+        faces_at_once,
+        faces.detector,
+        None if faces.detector_model is None else str(faces.detector_model.absolute()),
+        faces.detect_size,
+        faces.min_score,
+        faces.crop,
+        clips.smooth,
+        clips.memory,
+        clips.every,
+        clips.fps,
+        landmarks,
+    )
+    cluster = Cluster(machines.ray, machines.workers, machines.cpus, machines.gpus, machines.block)
+    found = run_batch(list_files(inputs or (), listed, say), out, reading, info, cluster)
+    show(f"{found.rows} of {found.files} files, {found.faces} faces, in {out}")
+    for file, reason in found.reasons:
+        warn(f"unreadable: {file}: {reason}")
+    if found.unreadable:
+        warn(f"error: {found.unreadable} of {found.files} files could not be read")
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def summarize(
+    results: Annotated[str, typer.Argument(help="Folder or address that `emonet batch` wrote.")],
+    by: Annotated[
+        Literal["person", "clip", "hour", "folder"], typer.Option(help="What a line is about.")
+    ] = "clip",
+    json: JsonFile = None,
+) -> None:
+    """Print means, shares and changes of expression over the rows of a run."""
+    from emonet_deploy.batch.summary import summary_rows
+    from emonet_deploy.runtime.output.table_formats import Table
+
+    rows = summary_rows(results, by)
+    columns = ("group", "faces", "valence", "arousal", "expression", "share", "changes")
+    print_table(
+        Table(
+            columns,
+            [
+                (
+                    row.group, str(row.faces), f"{row.valence:+.3f}", f"{row.arousal:+.3f}",
+                    row.expression, f"{row.shares[row.expression]:.0%}", str(row.changes),
+                )
+                for row in rows
+            ],
+        )
+    )  # fmt: skip
+    write_json(json, [row.as_dict() for row in rows])
