@@ -20,11 +20,11 @@ from emonet_deploy.commands.build import build
 from emonet_deploy.commands.console import logging_to_stderr, say, show, warn
 from emonet_deploy.commands.doctor import doctor
 from emonet_deploy.commands.eval.command import evaluate
-from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.export import export
 from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.commands.process.signals import sigterm_as_interrupt
 from emonet_deploy.commands.process.streams import (
     libraries_silenced,

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 import typer
 
 from emonet_deploy.commands.console import print_table, say, show, warn, write_json
-from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.options import (
     Clips,
     DetectedFaces,
@@ -17,6 +16,7 @@ from emonet_deploy.commands.options import (
     Threads,
     engine_of,
 )
+from emonet_deploy.commands.process.exit_codes import ExitCode
 
 __all__ = ["batch", "summarize"]
 

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar
 import typer
 
 from emonet_deploy.commands.console import say, warn
-from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.options import DetectedFaces, Model, engine_of
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.commands.process.streams import hear_libraries
 
 __all__ = ["serve"]

@@ -10,7 +10,7 @@ frame: time, identity, expression, valence, arousal.
 import sys
 
 import cv2
-from faces import faces
+from serve_client import faces
 
 from emonet_deploy.runtime import Tracker, VideoReader
 from emonet_deploy.runtime.detection.base import Detection

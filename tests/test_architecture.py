@@ -64,17 +64,16 @@ ROOMS = {
     "batch": RUNTIME,
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
-COMMON = BELOW_COMMANDS | {"commands", "commands.exit_codes", "commands.process"}
+COMMON = BELOW_COMMANDS | {"commands", "commands.process"}
 ROOMS |= {
-    "commands.exit_codes": set(),
-    "commands.process": {"errors", "commands.exit_codes"},
-    "commands": BELOW_COMMANDS | {"commands.exit_codes", "commands.process"},
+    "commands.process": {"errors"},
+    "commands": BELOW_COMMANDS | {"commands.process"},
     "commands.bench": COMMON,
     "commands.eval": COMMON,
     "commands.predict": COMMON,
     "commands.prove": COMMON,
     "cli": {
-        "errors", "commands", "commands.bench", "commands.eval", "commands.exit_codes",
+        "errors", "commands", "commands.bench", "commands.eval",
         "commands.predict", "commands.process", "commands.prove",
     },
 }  # fmt: skip

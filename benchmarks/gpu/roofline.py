@@ -4,7 +4,7 @@ Each kernel of an engine takes at least as long as its multiply-accumulates at t
 their type, and as its bytes at the memory's bandwidth; the longer of the two counts (Williams,
 Waterman and Patterson, "Roofline", 2009), and launching it takes a moment. Run as
 ``python -m emonet_deploy.benchmarks.gpu.roofline`` to print ``docs/gpu-roofline.md`` of the kernels
-in ``benchmarks/results/compiled-kernels.json``; with reports of ``emonet build --report`` as
+in ``benchmarks/gpu/compiled_kernels.json``; with reports of ``emonet build --report`` as
 ``fp16=report.json ...`` it prints that file.
 """
 
@@ -62,7 +62,7 @@ BANDWIDTH_SHARE: Final = 0.8
 LAUNCH_US: Final = 2.0
 """Time from the end of one kernel to the start of the next, in a CUDA graph; an assumption."""
 
-COMPILED: Final = Path(__file__).parents[1] / "results" / "compiled-kernels.json"
+COMPILED: Final = Path(__file__).with_name("compiled_kernels.json")
 
 _BYTES: Final = {"int8": 1, "uint8": 1, "bool": 1, "fp8": 1, "half": 2, "bf16": 2, "int64": 8}
 _RATES: Final[Mapping[str, Precision]] = {"int8": "int8", "half": "fp16"}

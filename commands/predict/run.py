@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emonet_deploy.commands.console import progress_bar, say, warn
-from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.outputs import check_outputs
 from emonet_deploy.commands.predict.options import Clips, Faces, Outputs
 from emonet_deploy.commands.predict.tables import Tables
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
 from emonet_deploy.errors import InputError
 

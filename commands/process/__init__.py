@@ -1,1 +1,1 @@
-"""What a command is to the system: signals, and its standard streams."""
+"""What a command is to the system: exit codes, signals, standard streams."""

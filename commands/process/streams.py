@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.errors import InputError
 
 __all__ = ["hear_libraries", "libraries_silenced", "open_missing_streams", "standard_output"]

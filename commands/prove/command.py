@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from emonet_deploy.commands.console import print_table, say, show, warn, write_json
-from emonet_deploy.commands.exit_codes import ExitCode
 from emonet_deploy.commands.options import words
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.runtime.choices import Backend
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def page(results: Path = RESULTS) -> str:
     ]
     for file in sorted(results.glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
-        if "environment" in found:
+        if "rows" in found:
             parts += _bench(file.name, found)
     proofs = sorted((results / "gpu").glob("*/summary.json"))
     for file in proofs:

@@ -179,7 +179,7 @@ def test_results_that_differ_under_stress_are_found(settings, world, monkeypatch
         results = run(session, images, names)
         calls.append(1)
         if len(calls) == 20:
-            results["valence"] += 1
+            results["valence"] = -results["valence"]  # of another face, say: within the range
         return results
 
     monkeypatch.setattr(TensorRTSession, "_run_for", sometimes)

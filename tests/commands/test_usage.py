@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from emonet_deploy import cli
 from emonet_deploy.benchmarks.choices import Peer, Split
-from emonet_deploy.commands.exit_codes import ExitCode
+from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.runtime.choices import (
     Backend,
@@ -64,7 +64,10 @@ CHOICES = [
     ("dataset make set", "--nclass", CLASSES),
     ("dataset make set", "--device", DEVICES),
 ]
-LISTS = {"bench": ("--engine", "--backend", "--precision", "--target", "--peers")}
+LISTS = {
+    "bench": ("--engine", "--backend", "--precision", "--target", "--peers"),
+    "export": ("--precision",),
+}
 """Options that take several words with commas."""
 
 VALUES = [

@@ -100,7 +100,8 @@ def quick(monkeypatch, tmp_path):
     """Make stand-ins at once, and count them; what is under test does not depend on the weights."""
     made = []
 
-    def make(nclass, seed):
+    def make(nclass, seed, traits):
+        assert not list(traits)
         made.append((nclass, seed))
         model = torch.nn.Linear(1, 1)
         model.state_dict = lambda: {"a": torch.full((3,), float(seed))}

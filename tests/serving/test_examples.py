@@ -55,7 +55,7 @@ def run(*command, **environment):
 
 
 def test_the_python_client_prints_each_face(server, two):
-    done = run(sys.executable, EXAMPLES / "faces.py", server.url, two)
+    done = run(sys.executable, EXAMPLES / "serve_client.py", server.url, two)
     assert done.returncode == 0, done.stderr
     expected = json.loads(server.post("/v1/faces", two.read_bytes())[1])["faces"]
     rows = [line.split("\t") for line in done.stdout.splitlines()]
@@ -95,7 +95,7 @@ def test_identities_over_the_frames_of_a_clip(server, tmp_path):
             frame[60:316, 374 - 3 * i : 630 - 3 * i] = portrait[:, ::-1]
         writer.write(frame)
     writer.release()
-    done = run(sys.executable, EXAMPLES / "follow.py", server.url, clip)
+    done = run(sys.executable, EXAMPLES / "serve_client_tracking.py", server.url, clip)
     assert done.returncode == 0, done.stderr
     seen = Counter(line.split("\t")[1] for line in done.stdout.splitlines())
     assert sorted(seen.values()) == [15, 20]

@@ -3,7 +3,7 @@
 import pytest
 from helpers.tiny_model import write_tiny
 
-from emonet_deploy.export.tensorrt import cached as module
+from emonet_deploy.export.tensorrt import fitting_engine as module
 from emonet_deploy.export.tensorrt.fitting_engine import fitting_engine
 from emonet_deploy.runtime.hardware.gpu import CudaDevice
 

@@ -78,7 +78,7 @@ def test_what_is_not_there_is_yielded_with_its_problem(tmp_path, monkeypatch):
         "/dev/video99": "--camera NUMBER",
         "/dev/null": "--camera",
         "x" * 300: "File name too long",
-        "nul\0byte": "does not exist",
+        "nul\0byte": "embedded null byte",
     }
     found = list(expand_inputs(["a.png", *problems]))
     assert found[0].problem is None
