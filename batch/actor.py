@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from emonet_deploy.batch.listing import RunFolder, filesystem_of
 from emonet_deploy.batch.rows import Row, face_records, row_schema
 from emonet_deploy.errors import InputError, one_line
-from emonet_deploy.runtime.backends.registry import load_session
-from emonet_deploy.runtime.choices import Backend, Crop, Device
-from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import decode_image, read_image
 from emonet_deploy.runtime.media.inputs import Source, expand_inputs
 from emonet_deploy.runtime.media.source_reader import SourceReader
+from emonet_deploy.runtime.pipeline.model_and_detector import ModelAndDetector
 from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
 from emonet_deploy.runtime.pipeline.predictor import Predictor
 from emonet_deploy.runtime.pipeline.smoothing import smoother_of
@@ -29,16 +27,11 @@ __all__ = ["Faces", "ListedFaces", "Reading"]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How files are read: a model, a detector, and what is kept over a clip.
+class Reading(ModelAndDetector):
+    """How files are read, and what is kept over a clip; see ``ModelAndDetector``.
 
     Attributes:
-        model: an artifact, or the address of a served one; see ``load_session`` for ``backend``,
-            ``device`` and ``threads`` as well.
-        batch: how many faces run at once.
-        detector: see ``load_detector``, for ``detector_model``, ``detect_size`` and ``min_score``
-            as well.
-        crop: how a box becomes a crop.
+        threads: one unless told otherwise: there is a worker for each processor.
         smooth: over the frames of a clip, see ``smoother_of``.
         memory: seconds after which a face that left is forgotten.
         every: look at each so-many-th frame of a clip only.
@@ -46,16 +39,7 @@ class Reading:
         landmarks: write landmarks too.
     """
 
-    model: str
-    backend: Backend | None = None
-    device: Device = "auto"
     threads: int | None = 1
-    batch: int = 8
-    detector: str = "auto"
-    detector_model: str | None = None
-    detect_size: int | None = None
-    min_score: float = 0.4
-    crop: Crop = "paper"
     smooth: str = "authors"
     memory: float = 60.0
     every: int = 1
@@ -86,16 +70,9 @@ class Faces:
 
         cv2.setNumThreads(reading.threads or 0)
         self._reading = reading
-        self._session = load_session(
-            reading.model, reading.backend, reading.device, reading.threads
-        )
+        self._session = reading.load_session()
         self._predictor = Predictor(self._session, reading.batch)
-        self._detector = load_detector(
-            reading.detector,
-            model=None if reading.detector_model is None else Path(reading.detector_model),
-            size=reading.detect_size,
-            min_score=reading.min_score,
-        )
+        self._detector = reading.load_detector()
 
     def __enter__(self) -> Self:
         return self

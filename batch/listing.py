@@ -5,12 +5,15 @@ were named hold by now, so that an id means the same file for as long as the run
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import abspath
 from posixpath import join
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
@@ -41,6 +44,11 @@ class RunFolder:
         _, path = filesystem_of(uri)
         return cls(uri, path.rstrip("/"))
 
+    @property
+    def system(self) -> fs.FileSystem:
+        """The file system it lies in."""
+        return filesystem_of(self.uri)[0]
+
     def file(self, name: str) -> str:
         """Return the path of a file in it, within the file system."""
         return join(self.path, name)
@@ -58,7 +66,7 @@ class RunFolder:
         Raises:
             InputError: the folder is of a run with other settings, or cannot be written.
         """
-        system, _ = filesystem_of(self.uri)
+        system = self.system
         try:
             if not _exists(system, self.file("_run.json")):
                 if not files:
@@ -87,19 +95,35 @@ class RunFolder:
 
     def files(self) -> pa.ChunkedArray:
         """Return the names of the list, by id."""
-        system, _ = filesystem_of(self.uri)
-        with system.open_input_file(self.file("_list.parquet")) as file:
+        with self.system.open_input_file(self.file("_list.parquet")) as file:
             return pq.read_table(file).column("file")
+
+    def rows(self) -> ds.Dataset:
+        """Return the rows that lie there by now; see ``row_schema``."""
+        return ds.dataset(self.file("rows"), filesystem=self.system, format="parquet")
+
+    @contextmanager
+    def existing(self) -> Iterator[None]:
+        """Let a block read what a run has left.
+
+        Raises:
+            InputError: no run lies there.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.uri} holds no run: {one_line(error)}", hint="check the name"
+            ) from error
 
     def finish(self) -> None:
         """Mark the run as complete."""
-        system, _ = filesystem_of(self.uri)
-        _replace(system, self.file("_SUCCESS"), b"")
+        _replace(self.system, self.file("_SUCCESS"), b"")
 
     @property
     def complete(self) -> bool:
         """Whether all rows are there."""
-        return _exists(filesystem_of(self.uri)[0], self.file("_SUCCESS"))
+        return _exists(self.system, self.file("_SUCCESS"))
 
 
 def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
@@ -117,8 +141,6 @@ def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
 
 
 def _local(path: str) -> tuple[fs.FileSystem, str]:
-    from os.path import abspath
-
     return fs.LocalFileSystem(), abspath(path)
 
 

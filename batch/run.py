@@ -11,10 +11,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any, Final
 
-import pyarrow.dataset as ds
-
 from emonet_deploy.batch.actor import ListedFaces, Reading
-from emonet_deploy.batch.listing import RunFolder, filesystem_of
+from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import BackendError, EmonetError, InputError, one_line
@@ -127,7 +125,7 @@ def run_batch(
                 _connect(ray, cluster)
             resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             workers = worker_count(resources.get("CPU", 0), cluster)
-            system, _ = filesystem_of(out)
+            system = folder.system
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = False
             logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -173,13 +171,11 @@ def count_rows(out: str, named: int = 20) -> Outcome:
         InputError: no run lies there.
     """
     folder = RunFolder.of(out)
-    system, _ = filesystem_of(out)
     rows = faces = unreadable = 0
     reasons: list[tuple[str, str]] = []
-    try:
+    with folder.existing():
         files = len(folder.files())
-        dataset = ds.dataset(folder.file("rows"), filesystem=system, format="parquet")
-        for batch in dataset.to_batches(columns=["file", "error", "faces"]):
+        for batch in folder.rows().to_batches(columns=["file", "error", "faces"]):
             rows += batch.num_rows
             faces += len(batch.column("faces").flatten())
             error = batch.column("error")
@@ -187,8 +183,6 @@ def count_rows(out: str, named: int = 20) -> Outcome:
             unreadable += bad.num_rows
             some = bad.slice(0, named - len(reasons))
             reasons += zip(*(some.column(c).to_pylist() for c in ("file", "error")), strict=True)
-    except OSError as error:
-        raise InputError(f"{out} holds no run: {one_line(error)}", hint="check the name") from error
     return Outcome(files, rows, faces, unreadable, tuple(reasons))
 
 

@@ -4,16 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from posixpath import dirname
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow.dataset as ds
+from emonet_deploy.batch.choices import Grouping
+from emonet_deploy.batch.listing import RunFolder
 
-from emonet_deploy.batch.listing import RunFolder, filesystem_of
-from emonet_deploy.errors import InputError, one_line
-
-__all__ = ["Grouping", "Summary", "summary_rows"]
-
-Grouping = Literal["person", "clip", "hour", "folder"]
+__all__ = ["Summary", "summary_rows"]
 
 
 @dataclass(frozen=True)
@@ -84,15 +80,11 @@ def summary_rows(out: str, by: Grouping) -> list[Summary]:
 
 def _files(out: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     folder = RunFolder.of(out)
-    system, _ = filesystem_of(out)
-    try:
-        dataset = ds.dataset(folder.file("rows"), filesystem=system, format="parquet")
+    with folder.existing():
         # A clip's row holds all its faces: few rows at a time.
-        for batch in dataset.to_batches(columns=["file", "faces"], batch_size=64):
+        for batch in folder.rows().to_batches(columns=["file", "faces"], batch_size=64):
             for row in batch.to_pylist():
                 yield row["file"], row["faces"]
-    except OSError as error:
-        raise InputError(f"{out} holds no run: {one_line(error)}", hint="check the name") from error
 
 
 def _group(file: str, face: dict[str, Any], by: Grouping) -> str:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import typer
 
+from emonet_deploy.batch.choices import Grouping
 from emonet_deploy.commands.console import print_table, say, show, warn, write_json
 from emonet_deploy.commands.options import (
     Clips,
@@ -108,9 +109,7 @@ def batch(
 
 def summarize(
     results: Annotated[str, typer.Argument(help="Folder or address that `emonet batch` wrote.")],
-    by: Annotated[
-        Literal["person", "clip", "hour", "folder"], typer.Option(help="What a line is about.")
-    ] = "clip",
+    by: Annotated[Grouping, typer.Option(help="What a line is about.")] = "clip",
     json: JsonFile = None,
 ) -> None:
     """Print means, shares and changes of expression over the rows of a run."""
