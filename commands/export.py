@@ -1,6 +1,7 @@
 """``emonet export``: from a checkpoint to an ONNX model."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from emonet_deploy.runtime.choices import Interface, Precision, Target
 if TYPE_CHECKING:
     from emonet_deploy.benchmarks.parity.compare import Parity
     from emonet_deploy.export.onnx import Exported
+    from emonet_deploy.export.quantization.calibrate import Calibration
 
 __all__ = ["export"]
 
@@ -78,12 +80,17 @@ def export(
     check_outputs([json_file, *models], [checkpoint, calibration, judging.faces])
     source = resolve_checkpoint(checkpoint, nclass, say)
     check_outputs([json_file, *models], [source.path])
+
+    @cache
+    def calibrated() -> "Calibration":
+        return load_calibration(calibration, source.identity, budget, calibrator)
+
     results: list[dict[str, Any]] = []
     failures: list[ParityError] = []
     for each in precision:
         faces = None
         if each == "int8" or (each == "fp16" and calibration is not None):
-            faces = load_calibration(calibration, source.identity, budget, calibrator)
+            faces = calibrated()
         try:
             made, result = export_checked(
                 nclass, source, out, say, target, each, interface, faces, judging

@@ -46,6 +46,7 @@ __all__ = [
     "layer_differences",
     "load_calibration",
     "obtain",
+    "obtain_model",
     "resolve_checkpoint",
     "resolve_reference",
     "runnable",
@@ -247,7 +248,7 @@ def obtain(
 
     def models(made_for: Sequence[Target], interface: Interface = "tensor") -> list[Path]:
         return [
-            _obtain_model(nclass, precision, target, interface, source, out, say)
+            obtain_model(nclass, precision, target, interface, source, out, say)
             for precision in precisions
             for target in made_for
         ]
@@ -272,7 +273,7 @@ def obtain(
     return found
 
 
-def _obtain_model(
+def obtain_model(
     nclass: int,
     precision: Precision,
     target: Target,

@@ -96,7 +96,7 @@ class Package:
         note: what pip alone does not bring.
         optional: the backend does without it.
         for_cuda_12: what to install instead where the driver runs CUDA 12 only.
-    blocked: a module that must not be imported with it, as it reports its use over the network.
+        blocked: a module that must not be imported with it, as it reports its use over the network.
     """
 
     module: str

@@ -1,6 +1,5 @@
 """How fast a session is on a GPU, over batch sizes."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,14 +8,13 @@ import numpy as np
 from emonet_deploy.benchmarks.gpu.stage import Record, attempt
 from emonet_deploy.benchmarks.speed.gpu_time_split import device_times
 from emonet_deploy.benchmarks.speed.latency import time_in_bursts
-from emonet_deploy.benchmarks.speed.throughput import images_per_second
+from emonet_deploy.benchmarks.speed.throughput import throughput_by_threads
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
-from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu, sm_clock
+from emonet_deploy.runtime.hardware.nvidia_smi import highest_sm_clock, sm_clock
 
 __all__ = ["measure_speed", "sample_images"]
 
-THREADS: Final = (1, 2, 4)
 LOW_CLOCK: Final = 0.5
 """Of the highest: below it a run is made again, as the card was at rest."""
 
@@ -38,7 +36,7 @@ def measure_speed(
         samples: calls for each size at least.
         about: goes into each row.
     """
-    highest = _highest_clock()
+    highest = highest_sm_clock()
     for batch in batches:
         if session.backend in {"trt", "trt-rtx"} and batch > (session.max_batch or batch):
             continue
@@ -49,12 +47,9 @@ def measure_speed(
             row = _once(session, images, wanted, seconds, samples)
             if highest and row["clock_mhz"] and row["clock_mhz"] < LOW_CLOCK * highest:
                 row = _once(session, images, wanted, seconds, samples) | {"repeated": True}
-            by_threads = {
-                str(n): images_per_second(session, images, n, seconds / 4) for n in THREADS
-            }
             record.add(
                 name=name, batch=batch, **about, **row, throughput=batch / row["p50_ms"] * 1e3,
-                throughput_by_threads=by_threads,
+                throughput_by_threads=throughput_by_threads(session, images, seconds / 4),
             )  # fmt: skip
 
 
@@ -89,8 +84,3 @@ def sample_images(session: Session, batch: int, seed: int = 0) -> Array:
     if want.dtype == "uint8":
         return rng.integers(0, 256, shape, np.uint8)
     return rng.random(shape, np.float32)
-
-
-def _highest_clock() -> int | None:
-    text = json.dumps((describe_gpu() or {}).get("clocks.max.sm", "")).strip('"').partition(" ")[0]
-    return int(text) if text.isdecimal() else None

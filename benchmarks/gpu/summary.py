@@ -12,11 +12,6 @@ __all__ = ["Report", "stage_table", "summarize"]
 
 Row = Mapping[str, Any]
 
-_PEAK: Final = {
-    "fp32": "matrix product fp32",
-    "fp16": "matrix product fp16",
-    "int8": "matrix product int8",
-}
 _GRAPHLESS: Final = " without a graph"
 
 
@@ -91,7 +86,7 @@ def summarize(settings: Settings, outcomes: Sequence[Outcome]) -> Report:
     )  # fmt: skip
     sentences = [
         *_left_out(outcomes), *_fastest(speeds, agreement), *_int8(speeds), *_graphs(speeds),
-        *_interfaces(speeds),
+        *_measured_again(speeds),
     ]  # fmt: skip
     return Report(_title(settings), outcomes, Table(columns, rows), sentences)
 
@@ -115,7 +110,7 @@ def _best_of_pytorch(speeds: Sequence[Row]) -> dict[int, float]:
 
 def _share(row: Row, ceilings: Mapping[str, float]) -> float | None:
     """Return multiply-adds per second over those of the card's own matrix product."""
-    peak = ceilings.get(_PEAK[row["precision"]])
+    peak = ceilings.get(f"matrix product {row['precision']}")
     if not peak or row["name"].endswith("tf32"):
         return None
     ms = row["gpu_ms"] or row["p50_ms"]
@@ -180,11 +175,9 @@ def _graphs(speeds: Sequence[Row]) -> list[str]:
     ]
 
 
-def _interfaces(speeds: Sequence[Row]) -> list[str]:
-    slow = [row for row in speeds if row.get("repeated")]
-    if not slow:
-        return []
-    return [f"{len(slow)} rows were measured again: the card was at its idle clock"]
+def _measured_again(speeds: Sequence[Row]) -> list[str]:
+    slow = sum(1 for row in speeds if row.get("repeated"))
+    return [f"{slow} rows were measured again: the card was at its idle clock"] if slow else []
 
 
 def _text(value: Any, form: str) -> str:  # noqa: ANN401 - a number or nothing

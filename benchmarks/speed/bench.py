@@ -25,7 +25,7 @@ from emonet_deploy.benchmarks.speed.peak_compute import (
     probes,
 )
 from emonet_deploy.benchmarks.speed.reference import RememberingSession
-from emonet_deploy.benchmarks.speed.throughput import images_per_second
+from emonet_deploy.benchmarks.speed.throughput import throughput_by_threads
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
@@ -43,9 +43,6 @@ PAUSE: Final = 0.02
 
 PEER_TOLERANCE: Final = 0.02
 """Largest error of a float32 peer, as a share of an output's spread: more is another function."""
-
-THREADS: Final = (1, 2, 4)
-"""Threads that run a session on a GPU at once, for the throughput."""
 
 THREADED_SECONDS: Final = 1.0
 
@@ -234,9 +231,7 @@ def _row(
     images = _images(session, crops, batch)
     by_threads = None
     if session.device == "cuda":
-        by_threads = {
-            str(n): images_per_second(session, images, n, THREADED_SECONDS) for n in THREADS
-        }
+        by_threads = throughput_by_threads(session, images, THREADED_SECONDS)
     engine = session.info.engine
     library = times.libraries.get(ARITHMETIC[session.info.precision])
     moved = (engine.options if engine is not None else {}).get("traffic") or {}

@@ -26,10 +26,20 @@ from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.pipeline.artifact_interfaces import prepare, results
 from emonet_deploy.runtime.pipeline.preprocess import stretch_face
 
-__all__ = ["Way", "images_per_second", "in_processes", "processing_share", "ways"]
+__all__ = [
+    "Way",
+    "images_per_second",
+    "in_processes",
+    "processing_share",
+    "throughput_by_threads",
+    "ways",
+]
 
 SECONDS: Final = 4.0
 ROUNDS: Final = 3
+
+THREADS: Final = (1, 2, 4)
+"""Threads that run a session on a GPU at once."""
 
 PATIENCE: Final = 120.0
 """Seconds after which a process no longer waits for the others to be ready."""
@@ -89,6 +99,11 @@ def images_per_second(
     with ThreadPoolExecutor(workers) as pool:
         counts = [future.result() for future in [pool.submit(work) for _ in range(workers)]]
     return sum(counts) * len(images) / (clock() - start)
+
+
+def throughput_by_threads(session: Session, images: Array, seconds: float) -> dict[str, float]:
+    """Return images per second of a session by how many of ``THREADS`` run it, as JSON's keys."""
+    return {str(n): images_per_second(session, images, n, seconds) for n in THREADS}
 
 
 def in_processes(path: str | os.PathLike[str], way: Way, seconds: float) -> float:

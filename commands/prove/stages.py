@@ -67,21 +67,10 @@ def _tests(settings: Settings, record: Record) -> None:
     if not (root / "tests" / "gpu").is_dir():
         raise LeftOutError("the tests are not here; they come with a clone of the repository")
     report = settings.work / "tests.xml"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "gpu",
-        "-p",
-        "no:cacheprovider",
-        "-n",
-        "0",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", "tests/gpu"], cwd=root, capture_output=True, text=True,
-        check=False,
+        [*command, "-n", "0", f"--junitxml={report}", "tests/gpu"], cwd=root,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = (done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["nothing"])[-1]
     row: dict[str, Any] = {"name": "tests that need a GPU", "said": last}
@@ -101,19 +90,16 @@ MODELS: Final[tuple[tuple[Precision, Interface], ...]] = (
 
 def _models(settings: Settings, record: Record) -> None:
     """Have the ONNX models; those that are there are taken."""
-    from emonet_deploy.commands.prepare_artifacts import export_checked, resolve_checkpoint
-    from emonet_deploy.runtime.metadata import artifact_name, read_info
+    from emonet_deploy.commands.prepare_artifacts import obtain_model, resolve_checkpoint
 
     source = resolve_checkpoint(settings.checkpoint, settings.nclass, _silent)
     for precision, interface in MODELS:
         name = f"{precision} {interface}"
         with attempt(record, name):
             start = time.perf_counter()
-            path = settings.work / artifact_name(settings.nclass, precision, "gpu", interface)
-            if not path.is_file() or read_info(path).checkpoint != source.identity:
-                export_checked(
-                    settings.nclass, source, settings.work, _silent, "gpu", precision, interface
-                )
+            path = obtain_model(
+                settings.nclass, precision, "gpu", interface, source, settings.work, _silent
+            )
             record.add(
                 name=name, seconds=time.perf_counter() - start, size_mb=path.stat().st_size / 1e6,
                 artifact={"path": str(path), "backend": "onnx"},

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from typing import Final
 
-__all__ = ["GPU_FIELDS", "describe_gpu", "sm_clock"]
+__all__ = ["GPU_FIELDS", "describe_gpu", "highest_sm_clock", "sm_clock"]
 
 GPU_FIELDS: Final = (
     "name", "compute_cap", "driver_version", "clocks.sm", "clocks.max.sm", "power.limit",
@@ -23,7 +23,16 @@ def describe_gpu() -> dict[str, str] | None:
 
 def sm_clock() -> int | None:
     """Return the clock of the first GPU's processors now, in MHz; None when it cannot be told."""
-    found = (_ask(("clocks.sm",)) or {}).get("clocks.sm", "").partition(" ")[0]
+    return _megahertz("clocks.sm")
+
+
+def highest_sm_clock() -> int | None:
+    """Return the highest clock of the first GPU's processors, in MHz; likewise."""
+    return _megahertz("clocks.max.sm")
+
+
+def _megahertz(field: str) -> int | None:
+    found = (_ask((field,)) or {}).get(field, "").partition(" ")[0]
     return int(found) if found.isdecimal() else None
 
 

@@ -8,8 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from emonet_deploy.errors import one_line
-
 __all__ = ["BindingsDriver"]
 
 _PORTABLE: Final = 1  # CU_MEMHOSTALLOC_PORTABLE: page-locked for every context
@@ -35,8 +33,8 @@ class BindingsDriver:
         """Call a function; return what it gives beside its status, or raise ``Error``."""
         status, *values = getattr(self._cuda, name)(*arguments)
         if status != self._cuda.CUresult.CUDA_SUCCESS:
-            raise _CudaError(f"{name} failed: {one_line(Exception(status.name))}")
-        return values[0] if values else None
+            raise _CudaError(f"{name} failed: {status.name}")
+        return values[0] if len(values) == 1 else tuple(values)
 
     def Device(self, ordinal: int) -> "_Device":  # noqa: N802 - pycuda's names
         """Return a device."""
@@ -72,9 +70,7 @@ class BindingsDriver:
 
     def mem_get_info(self) -> tuple[int, int]:
         """Return free and all bytes of the device."""
-        status, free, total = self._cuda.cuMemGetInfo()
-        if status != self._cuda.CUresult.CUDA_SUCCESS:
-            raise _CudaError(f"cuMemGetInfo failed: {status.name}")
+        free, total = self.call("cuMemGetInfo")
         return free, total
 
 
