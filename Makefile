@@ -4,8 +4,8 @@ BIN := .venv/bin
 # Errors only: pip warns of each place it looks at in vain. Compiled is what is imported, when it is.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -c constraints.txt
 # The editable install links file by file, so it is made anew when files come or go.
-ROOMS := batch benchmarks commands emonet_ref export runtime serving
-FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)/*.py $(room)/*/*.py $(room)/*/*/*.py)))
+ROOMS := $(sort $(dir $(wildcard */__init__.py)))
+FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)*.py $(room)*/*.py $(room)*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
 .PHONY: help setup demo docs test test-slow test-gpu gpu-proof test-lowest test-wheel test-triton test-soak test-mutants test-soak-serve lint format clean

@@ -2,13 +2,11 @@
 
 import doctest
 import importlib
-from pathlib import Path
 
 import pytest
 from helpers.reader import write_reader_folder
+from helpers.rooms import ROOMS, ROOT
 
-ROOT = Path(__file__).parent.parent
-ROOMS = ("batch", "benchmarks", "commands", "emonet_ref", "export", "runtime", "serving")
 FILES = [
     path
     for room in ROOMS

@@ -9,11 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.rooms import ROOMS, ROOT
 from packaging.requirements import Requirement
 
 from emonet_deploy import __version__
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +38,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     code = {n for n in names if n.startswith("emonet_deploy/")}
     expected = {
         f"emonet_deploy/{p.relative_to(ROOT).as_posix()}"
-        for room in (
-            ".",
-            "batch",
-            "benchmarks",
-            "commands",
-            "emonet_ref",
-            "export",
-            "runtime",
-            "serving",
-        )
+        for room in (".", *ROOMS)
         for p in ((ROOT / room).glob("*.py") if room == "." else (ROOT / room).rglob("*.py"))
     }
     assert {n for n in code if n.endswith(".py")} == expected

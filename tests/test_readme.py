@@ -13,16 +13,15 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-from pathlib import Path
 
 import cv2
 import pytest
 import typer
 from helpers.reader import write_reader_folder
+from helpers.rooms import ROOMS, ROOT
 
 from emonet_deploy.cli import app
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -97,15 +96,7 @@ def test_the_map_says_of_each_folder_what_its_docstring_says():
     said = dict(re.findall(r"^\| `([\w./-]+)/` \| (.*) \|$", text, re.MULTILINE))
     packages = {
         file.parent.relative_to(ROOT).as_posix(): file
-        for room in (
-            "batch",
-            "benchmarks",
-            "commands",
-            "emonet_ref",
-            "export",
-            "runtime",
-            "serving",
-        )
+        for room in ROOMS
         for file in (ROOT / room).rglob("__init__.py")
     }
     for folder, file in packages.items():

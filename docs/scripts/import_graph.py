@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["draw", "read_imports"]
 
 _ROOT: Final = Path(__file__).parents[2]
-_ROOMS: Final = ("emonet_ref", "runtime", "export", "benchmarks", "serving", "commands")
+_ROOMS: Final = sorted(path.parent.name for path in _ROOT.glob("*/__init__.py"))
 _WIDTH, _HEIGHT, _GAP, _RISE = 150, 30, 14, 76
 
 

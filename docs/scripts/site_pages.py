@@ -26,6 +26,7 @@ _API: Final = {
     "runtime": ("Running artifacts", ("runtime",)),
     "export": ("Making artifacts", ("export",)),
     "benchmarks": ("Measuring", ("benchmarks",)),
+    "batch": ("Very many files", ("batch",)),
     "emonet_ref": ("The reference", ("emonet_ref",)),
 }
 
