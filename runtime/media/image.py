@@ -65,7 +65,7 @@ def read_image(path: str | os.PathLike[str]) -> Image:
                 raise InputError(f"{name} has {size:,} bytes; give at most {MAX_BYTES:,}")
             _check_size(file, name)
             file.seek(0)
-            data = file.read(MAX_BYTES)
+            data = file.read(size)  # MAX_BYTES would be allocated, whatever the file holds
     except FileNotFoundError as error:
         raise InputError(f"no picture at {name}; check the path") from error
     except OSError as error:
