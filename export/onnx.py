@@ -100,8 +100,9 @@ def export_onnx(
         rewrite_for_cpu(exported)
     if precision == "fp16":
         merge_pointwise(exported, apart=True)
-        canonicalize_scales(exported)
-        found = observe_half_range(exported, _range_faces(calibration))
+        faces = _range_faces(calibration)
+        canonicalize_scales(exported, faces)
+        found = observe_half_range(exported, faces)
         pool_to_max(exported)
         convert_fp16(exported, EXACT | found.wide)
         record = {

@@ -1,7 +1,8 @@
 """Where an ONNX model leaves its reference: the difference after each layer."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,8 @@ _FOLDED = {
     "conv_last1": "bn_end1",
     "emo_fc_2.0": "emo_fc_2.1",
 }
+
+_CODES: Final = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 RESCALED: Final = frozenset(_FOLDED) - {"conv1"}
 """Layers whose channels an export divides by their sizes: what only layers read."""
@@ -75,6 +78,7 @@ def layer_outputs(
         for node in made.graph.node
         if node.op_type in {"Conv", "Gemm", "MatMul"} and node.name in layers
     }
+    restored = _restored(made.graph)
     known = {output.name for output in made.graph.output}
     made.graph.output.extend(
         onnx.helper.make_empty_tensor_value_info(name)
@@ -92,11 +96,50 @@ def layer_outputs(
         images = crop if image.type == "tensor(uint8)" else to_tensor(crop)
         results = session.run(list(names.values()), {image.name: images})
         got = {
-            name: values
-            for name, values in zip(names, results, strict=True)
+            name: restored[tensor](values) if tensor in restored else values
+            for (name, tensor), values in zip(names.items(), results, strict=True)
             if values.shape == expected[name].shape
         }
         yield {name: expected[name] for name in got}, got
+
+
+def _restored(graph: onnx.GraphProto) -> dict[str, Callable[[Array], Array]]:
+    """Return, for what is written in ranges equalised for 8 bits, what brings it to its own.
+
+    The graph does so behind a concatenation, by a depthwise convolution called ``restored``.
+    """
+    producers = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+
+    def writer(tensor: str) -> onnx.NodeProto:
+        node = producers[tensor]
+        return writer(node.input[0]) if node.op_type in _CODES else node
+
+    found: dict[str, Callable[[Array], Array]] = {}
+    for node in graph.node:
+        if not node.name.endswith(".restored"):
+            continue
+        scale, shift = (onnx.numpy_helper.to_array(constants[name]) for name in node.input[1:3])
+        before = writer(node.input[0])
+        pieces = [writer(t) for t in before.input] if before.op_type == "Concat" else [before]
+        start = 0
+        for conv in pieces:
+            stop = start + constants[_codes_of(conv, producers)].dims[0]
+            found[conv.output[0]] = partial(
+                _affine, scale[start:stop].reshape(-1, 1, 1), shift[start:stop, None, None]
+            )
+            start = stop
+    return found
+
+
+def _codes_of(conv: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto]) -> str:
+    """Return the name of a convolution's weights, in integers where they are."""
+    made = producers.get(conv.input[1])
+    return str(conv.input[1] if made is None else made.input[0])
+
+
+def _affine(scale: Array, shift: Array, values: Array) -> Array:
+    return np.asarray(values * scale + shift)
 
 
 def _to_scale(truth: Array, made: Array) -> Array:

@@ -6,20 +6,24 @@ through. Checkpoints that compute the same function so differ in the range of ev
 on which low precision depends. Here each channel is divided by its own size, after which equivalent
 checkpoints are equal but for their last digits.
 
-The size is the root of the mean square that the training left behind in the norm that writes the
-channel, ``sqrt(weight^2 + bias^2)``, and where that norm was folded into a layer, the norm of the
-layer's weights and bias. No faces are needed. What norms read stays as it is: they bring it to a
-scale of their own.
+The size is a channel's root mean square: what the training left behind in the norm that writes it,
+``sqrt(weight^2 + bias^2)``, and where that norm was folded into a layer, what is measured on faces.
+The size of the layer's weights would not do: what they make of their inputs is not alike. What
+norms read stays as it is: they bring it to a scale of their own.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto
+from torch import Tensor
 
 from emonet_deploy.export.graph.surgery import Graph
+from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.batchnorm import set_affine
 
 __all__ = ["canonicalize_scales"]
@@ -34,15 +38,16 @@ SMALLEST: Final = 1e-10
 """A channel smaller than this is dead, whatever its scale: it stays as it is."""
 
 
-def canonicalize_scales(model: onnx.ModelProto) -> None:
+def canonicalize_scales(model: onnx.ModelProto, images: Tensor) -> None:
     """Divide channels by their sizes, in float64; norms are reduced to scale and shift.
 
     Args:
         model: float32, its norms with their statistics; changed in place.
+        images: N x 3 x 256 x 256, to measure on what layers write; eight faces or so.
     """
     graph = Graph(model)
     layout = _Layout(graph)
-    scales = _scales(graph, layout)
+    scales = _scales(graph, layout, _measured_sizes(model, images))
     for node in graph.nodes:
         if node.op_type == "BatchNormalization":
             before, after = scales[layout.read[node.name]], scales[layout.written[node.name]]
@@ -122,19 +127,35 @@ class _Layout:
         self._parents[high] = low
 
 
-def _scales(graph: Graph, layout: _Layout) -> Values:
+def _measured_sizes(model: onnx.ModelProto, images: Tensor) -> dict[str, Values]:
+    """Return the root mean square over faces of each channel that a layer writes."""
+    sizes: dict[str, Values] = {}
+
+    def measure(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
+        if node.op_type in _LAYERS:
+            rows = output.double().transpose(0, 1).flatten(1)
+            sizes[node.name] = rows.square().mean(1).sqrt().numpy()
+        return output
+
+    with torch.no_grad():
+        Interpreter(model).run(images, measure)
+    return sizes
+
+
+def _scales(graph: Graph, layout: _Layout, measured: Mapping[str, Values]) -> Values:
     """Return the size of each channel; 1 where it is given, a norm reads it, or it is dead."""
     sizes = np.zeros(layout.count)
     given = np.zeros(layout.count, np.bool_)
     given[0] = True
     for node in graph.nodes:
         if node.name in layout.written:
-            values = [graph.constant(name).astype(np.float64) for name in node.input[1:3]]
-            rows = np.concatenate([each.reshape(len(each), -1) for each in values], 1)
-            size = np.linalg.norm(rows, axis=1)
-            np.maximum.at(sizes, layout.written[node.name], size)
             if node.op_type == "BatchNormalization":
+                weight, bias = (graph.constant(name).astype(np.float64) for name in node.input[1:3])
+                size = np.hypot(weight, bias)
                 given[layout.read[node.name]] = True
+            else:
+                size = measured[node.name]
+            np.maximum.at(sizes, layout.written[node.name], size)
     return np.where(given | (sizes < SMALLEST), 1.0, sizes)
 
 

@@ -170,7 +170,7 @@ def _prepare(model: onnx.ModelProto, images: Tensor) -> onnx.ModelProto:
     """Return a float32 network that loses less in 8 bits: the same function."""
     base = deepcopy(model)
     merge_pointwise(base)  # no product with the mask is rounded then
-    canonicalize_scales(base)
+    canonicalize_scales(base, images)
     equalize(base, images)
     return base
 

@@ -13,6 +13,10 @@ from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 NORM = "m0.b1_3.bn2"
 
 
+def canonical(model):
+    canonicalize_scales(model, torch.from_numpy(golden_images(2)))
+
+
 def node(model, name):
     return next(n for n in model.graph.node if n.name == name)
 
@@ -76,7 +80,7 @@ def written(model, name):
 
 def test_the_function_stays_and_what_a_norm_writes_is_divided_by_its_size():
     before = golden_model()
-    after = rewritten(before, merge_pointwise, canonicalize_scales)
+    after = rewritten(before, merge_pointwise, canonical)
     assert_same_function(before, after)
     graph = Graph(before)
     weight, bias = (graph.constant(name) for name in node(before, NORM).input[1:3])
@@ -95,7 +99,7 @@ def test_networks_that_differ_in_scales_alone_become_equal(sigma):
         size = len(graph.constant(node(changed, norm).input[1]))
         rescale(graph, norm, conv, np.exp(rng.normal(0, sigma, size)))
     want, got = (
-        constants(rewritten(m, merge_pointwise, canonicalize_scales)) for m in (plain, changed)
+        constants(rewritten(m, merge_pointwise, canonical)) for m in (plain, changed)
     )
     assert want.keys() == got.keys()
     for name, values in want.items():
@@ -104,7 +108,7 @@ def test_networks_that_differ_in_scales_alone_become_equal(sigma):
 
 def test_what_norms_read_stays_as_it_is():
     before = golden_model()
-    after = rewritten(before, canonicalize_scales)
+    after = rewritten(before, canonical)
     for name in ("m0.b1_3.conv2", "m1.b2_2.conv3", "top_m_0.conv1"):
         assert written(after, name) == pytest.approx(written(before, name), rel=1e-4, abs=1e-4)
 
@@ -130,14 +134,14 @@ def odd(*left_out):
 
 def test_odd_channels_keep_the_function():
     model = odd()
-    after = rewritten(model, merge_pointwise, canonicalize_scales)
+    after = rewritten(model, merge_pointwise, canonical)
     assert all(np.isfinite(values).all() for values in constants(after).values())
     assert_same_function(model, after)
 
 
 def test_odd_channels_fit_into_half():
     model = odd("variance")  # without it the golden outputs are beyond half themselves
-    after = rewritten(model, merge_pointwise, canonicalize_scales, convert_fp16)
+    after = rewritten(model, merge_pointwise, canonical, convert_fp16)
     onnx.checker.check_model(after, full_check=True)
     assert_same_function(model, after, tolerance=0.05)
 
@@ -146,4 +150,18 @@ def test_weights_that_layers_share_are_scaled_for_each():
     model = rewritten(golden_model())
     a, b = (node(model, f"m0.b1_{level}.conv2") for level in (3, 4))
     b.input[1] = a.input[1]
-    assert_same_function(model, rewritten(model, canonicalize_scales))
+    assert_same_function(model, rewritten(model, canonical))
+
+
+def test_what_a_layer_with_its_norm_folded_writes_has_channels_of_one_size():
+    seen = {}
+
+    def keep(node, _, output):
+        seen[node.name] = output
+        return output
+
+    after = rewritten(golden_model(8), merge_pointwise, canonical)
+    Interpreter(after).run(torch.from_numpy(golden_images(2)), keep)
+    for name in ("conv_last0", "conv_last1"):
+        sizes = seen[name].square().mean((0, 2, 3)).sqrt()
+        torch.testing.assert_close(sizes, torch.ones_like(sizes), rtol=1e-4, atol=0)
