@@ -1,13 +1,13 @@
 """Calibration: on which scale each activation is written in 8 bits, judged on sample faces."""
 
 import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import NodeProto
@@ -17,6 +17,7 @@ from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, ma
 from emonet_deploy.errors import InputError
 from emonet_deploy.export.choices import Calibrator
 from emonet_deploy.export.graph.torch_interpreter import Interpreter
+from emonet_deploy.export.quantization.channel_extremes import Extremes, channel_extremes
 from emonet_deploy.export.quantization.entropy import BINS, entropy_limit
 from emonet_deploy.runtime.media.image import read_image
 from emonet_deploy.runtime.media.inputs import expand_inputs
@@ -125,22 +126,26 @@ def read_crops(folder: str | os.PathLike[str], limit: int, option: str) -> NDArr
 
 
 def observe_ranges(
-    network: Interpreter,
+    model: onnx.ModelProto,
     images: NDArray[np.uint8],
-    wanted: Callable[[NodeProto], bool],
+    tensors: Collection[str],
     calibrator: Calibrator = "minmax",
 ) -> dict[str, Range]:
-    """Measure the range of the output of each node that is ``wanted``, over sample faces.
+    """Measure the range of some tensors of a float32 model over sample faces.
 
     ``minmax`` covers every value seen and tells how far other faces will reach; ``percentile``
     leaves out the outermost 0.001%, exactly: of a small tensor that is nothing; ``entropy`` leaves
     out what costs least information.
     """
-    share = 1 - PERCENTILE / 100 if calibrator == "percentile" else 0.0
-    ranges = _outermost(network, images, wanted, share)
-    if calibrator != "entropy":
+    if calibrator == "percentile":
+        return _percentiles(Interpreter(model), images, tensors, 1 - PERCENTILE / 100)
+    ranges = {
+        name: Range(float(ends.low.min()), float(ends.high.max()), reach(_largest(ends)))
+        for name, ends in channel_extremes(model, images, tensors).items()
+    }
+    if calibrator == "minmax":
         return ranges
-    counts = _histograms(network, images, ranges)
+    counts = _histograms(Interpreter(model), images, ranges)
     limits = {name: entropy_limit(counts[name], found.widest) for name, found in ranges.items()}
     return {
         name: Range(max(found.low, -limits[name]), min(found.high, limits[name]))
@@ -148,62 +153,53 @@ def observe_ranges(
     }
 
 
-def _outermost(
-    network: Interpreter,
-    images: NDArray[np.uint8],
-    wanted: Callable[[NodeProto], bool],
-    share: float,
+def _largest(ends: Extremes) -> NDArray[np.float32]:
+    return np.maximum(ends.high, -ends.low)
+
+
+def _percentiles(
+    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str], share: float
 ) -> dict[str, Range]:
     """Return each tensor's extremes once ``share`` of its values is left out at each end."""
     extremes: dict[str, list[Tensor]] = {}
-    largest: dict[str, list[Tensor]] = defaultdict(list)
 
     def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
-        if wanted(node):
-            name = node.output[0]
-            # Of each face and channel: one pass over the values, and these are few.
-            low, high = output.flatten(2).aminmax(dim=2)
-            if not share:
-                largest[name].append(torch.maximum(high, -low))
-            values = output.flatten() if share else torch.cat((low.flatten(), high.flatten()))
+        name = node.output[0]
+        if name in tensors:
+            values = output.flatten()
             total = values.numel() * len(images) // len(output)
             beyond = min(int(total * share) + 1, values.numel())
-            ends = [_largest(values, beyond), -_largest(-values, beyond)]
+            ends = [values.topk(beyond).values, -(-values).topk(beyond).values]
             if name in extremes:
                 ends = [torch.cat(pair) for pair in zip(extremes[name], ends, strict=True)]
-                ends = [_largest(ends[0], beyond), -_largest(-ends[1], beyond)]
+                ends = [ends[0].topk(beyond).values, -(-ends[1]).topk(beyond).values]
             extremes[name] = ends
         return output
 
-    for chunk in chunks(images):
-        network.run(chunk, keep)
+    with torch.no_grad():
+        for chunk in chunks(images):
+            network.run(chunk, keep)
     return {
-        name: Range(float(low.max()), float(high.min()), reach(largest[name]))
-        for name, (high, low) in extremes.items()
+        name: Range(float(low.max()), float(high.min())) for name, (high, low) in extremes.items()
     }
 
 
-def reach(largest: Sequence[Tensor]) -> float:
+def reach(largest: NDArray[np.floating]) -> float:
     """Return by what factor the largest of a thousand faces will exceed that of these.
 
     Faces differ in contrast: their largest values scatter like a log-normal variable.
 
     Args:
-        largest: of each face and channel, in batches; none for 1.0.
+        largest: of each face and channel, faces x channels; of one face nothing follows: 1.0.
     """
-    if not largest:
+    if len(largest) < 2:
         return 1.0
-    values = torch.cat(list(largest))
     # A channel that is silent on a face says nothing of contrast.
-    floor = (SILENT * values.amax(0)).clamp_min(1e-12)
-    spread = values.maximum(floor).log().std(0).median()
-    quantile, faces = NormalDist().inv_cdf, sum(map(len, largest))
-    further = quantile(1 - 1 / (CROWD + 1)) - quantile(1 - 1 / (faces + 1))
-    return max(1.0, float(torch.exp(further * spread)))
-
-
-def _largest(values: Tensor, n: int) -> Tensor:
-    return values.amax(0, keepdim=True) if n == 1 else values.topk(n).values
+    floor = np.maximum(SILENT * largest.max(0), 1e-12)
+    spread = np.median(np.log(np.maximum(largest, floor), dtype=np.float64).std(0, ddof=1))
+    quantile = NormalDist().inv_cdf
+    further = quantile(1 - 1 / (CROWD + 1)) - quantile(1 - 1 / (len(largest) + 1))
+    return max(1.0, float(np.exp(further * spread)))
 
 
 def _histograms(
@@ -219,8 +215,9 @@ def _histograms(
             counts[name] += torch.histc(output.abs(), BINS, 0, limit).double().numpy()
         return output
 
-    for chunk in chunks(images):
-        network.run(chunk, count)
+    with torch.no_grad():
+        for chunk in chunks(images):
+            network.run(chunk, count)
     return counts
 
 

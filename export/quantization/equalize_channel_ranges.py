@@ -12,22 +12,18 @@ As precise as a scale for each channel. What stands on the way is a depthwise co
 sum, ONNX Runtime computes both as one.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import NodeProto
-from torch import Tensor
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.nchwc import depthwise
-from emonet_deploy.export.quantization.calibrate import chunks
+from emonet_deploy.export.quantization.channel_extremes import channel_extremes
 
 __all__ = [
     "ChannelRange",
@@ -60,23 +56,13 @@ def tensors_to_equalize(graph: Graph) -> set[str]:
 
 
 def observe_channel_ranges(
-    network: Interpreter, images: NDArray[np.uint8], tensors: Collection[str]
+    model: onnx.ModelProto, images: NDArray[np.uint8], tensors: Collection[str]
 ) -> dict[str, ChannelRange]:
     """Measure what each channel of some tensors takes on over sample faces."""
-    found: dict[str, list[Tensor]] = defaultdict(list)
-
-    def keep(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
-        if node.output[0] in tensors:
-            found[node.output[0]].append(torch.stack((output.amin((2, 3)), output.amax((2, 3))), 1))
-        return output
-
-    for chunk in chunks(images):
-        network.run(chunk, keep)
-    ranges = {}
-    for name, parts in found.items():
-        extremes = torch.cat(parts).double()
-        ranges[name] = ChannelRange(extremes[:, 0].amin(0).numpy(), extremes[:, 1].amax(0).numpy())
-    return ranges
+    return {
+        name: ChannelRange(ends.low.min(0).astype(np.float64), ends.high.max(0).astype(np.float64))
+        for name, ends in channel_extremes(model, images, tensors).items()
+    }
 
 
 def equalize_channel_ranges(

@@ -193,10 +193,7 @@ def _calibrate(
     """Observe the range of every tensor that is quantised, over all faces."""
     read = {n.input[0] for n in trial.model.graph.node if n.name in set(trial.convolutions)}
     tensors = read.union(trial.stored)
-    with torch.no_grad():
-        return observe_ranges(
-            Interpreter(trial.model), images, lambda node: node.output[0] in tensors, calibrator
-        )
+    return observe_ranges(trial.model, images, tensors, calibrator)
 
 
 def _round(

@@ -6,11 +6,9 @@ from typing import ClassVar, Final, Protocol
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 
 from emonet_deploy.export.graph.surgery import Graph
-from emonet_deploy.export.graph.torch_interpreter import Interpreter
 from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.maxpool_to_slices import pool_to_max
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution, concat_channels_last
@@ -103,11 +101,8 @@ class _OnnxRuntimeScheme:
     def __init__(self, base: onnx.ModelProto, images: NDArray[np.uint8]) -> None:
         self._base = deepcopy(base)
         batchnorm_as_convolution(self._base)
-        network = Interpreter(self._base)
-        with torch.no_grad():
-            self._ranges = observe_channel_ranges(
-                network, images, tensors_to_equalize(Graph(self._base))
-            )
+        tensors = tensors_to_equalize(Graph(self._base))
+        self._ranges = observe_channel_ranges(self._base, images, tensors)
 
     def prepared(self, in_float: Collection[str]) -> onnx.ModelProto:
         model = deepcopy(self._base)

@@ -98,9 +98,7 @@ def test_networks_that_differ_in_scales_alone_become_equal(sigma):
     for norm, conv in found:
         size = len(graph.constant(node(changed, norm).input[1]))
         rescale(graph, norm, conv, np.exp(rng.normal(0, sigma, size)))
-    want, got = (
-        constants(rewritten(m, merge_pointwise, canonical)) for m in (plain, changed)
-    )
+    want, got = (constants(rewritten(m, merge_pointwise, canonical)) for m in (plain, changed))
     assert want.keys() == got.keys()
     for name, values in want.items():
         assert np.abs(got[name] - values).max() <= 1e-5 * np.abs(values).max(), name

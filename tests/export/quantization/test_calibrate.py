@@ -71,10 +71,10 @@ def test_ranges_are_the_exact_percentiles(interpreter):
 
     with torch.no_grad():
         interpreter.run(torch.from_numpy(golden_images(4)), keep)
-        wanted = lambda node: node.name in {"m0.b1_4.relu", "m0.b1_4.conv1"}  # noqa: E731
-        cut = observe_ranges(interpreter, pixels, wanted, "percentile")["m0.b1_4.relu"]
-        full = observe_ranges(interpreter, pixels, wanted, "minmax")["m0.b1_4.relu"]
-        best = observe_ranges(interpreter, pixels, wanted, "entropy")
+    model, wanted = golden_model(), {"m0.b1_4.relu", "m0.b1_4.conv1"}
+    cut = observe_ranges(model, pixels, wanted, "percentile")["m0.b1_4.relu"]
+    full = observe_ranges(model, pixels, wanted, "minmax")["m0.b1_4.relu"]
+    best = observe_ranges(model, pixels, wanted, "entropy")
     values = np.sort(seen[0].numpy().ravel())
     assert (full.low, full.high) == pytest.approx((values[0], values[-1]))
     beyond = int(len(values) * 1e-5)
@@ -96,10 +96,10 @@ def test_channel_ranges_are_the_extremes_over_all_faces(interpreter):
 
     with torch.no_grad():
         interpreter.run(torch.from_numpy(golden_images(4)), keep)
-        found = observe_channel_ranges(interpreter, golden_images(4, pixels=True), {tensor})
+    found = observe_channel_ranges(golden_model(), golden_images(4, pixels=True), {tensor})
     assert list(found) == [tensor]
-    np.testing.assert_allclose(found[tensor].low, seen[0].amin((0, 2, 3)), rtol=1e-6)
-    np.testing.assert_allclose(found[tensor].high, seen[0].amax((0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(found[tensor].low, seen[0].amin((0, 2, 3)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[tensor].high, seen[0].amax((0, 2, 3)), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.5])
@@ -108,10 +108,9 @@ def test_reach_tells_how_far_a_thousand_faces_go(faces, spread):
     rng = np.random.default_rng(0)
     largest = np.exp(rng.normal(0, spread, (1000, 400)))
     further = np.median(largest.max(0)) / np.median(largest[:faces].max(0))
-    batches = torch.from_numpy(largest[:faces]).split(8)
-    assert reach(batches) == pytest.approx(further, rel=0.1)
-    assert reach([]) == 1.0
-    assert reach([torch.ones(3, 2)]) == 1.0
+    assert reach(largest[:faces]) == pytest.approx(further, rel=0.1)
+    assert reach(largest[:1]) == 1.0
+    assert reach(np.ones((3, 2))) == 1.0
 
 
 @pytest.mark.parametrize("tail", [20, 60])

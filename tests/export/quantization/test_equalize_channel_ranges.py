@@ -29,9 +29,8 @@ def models():
     batchnorm_as_convolution(before)
     after = onnx.ModelProto()
     after.CopyFrom(before)
-    with torch.no_grad():
-        tensors = tensors_to_equalize(Graph(before))
-        ranges = observe_channel_ranges(Interpreter(before), golden_images(2, pixels=True), tensors)
+    tensors = tensors_to_equalize(Graph(before))
+    ranges = observe_channel_ranges(before, golden_images(2, pixels=True), tensors)
     equalize_channel_ranges(after, ranges, IN_FLOAT)
     return before, after
 
