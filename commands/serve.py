@@ -53,8 +53,13 @@ class Workers:
     ] = None
     batch: Annotated[int, typer.Option(help="Faces a reader runs at once.", min=1, max=4096)] = 8
     wait: Annotated[
-        int, typer.Option(help="Milliseconds a face waits for others to fill its batch.", min=1)
-    ] = 5
+        int | None,
+        typer.Option(
+            help="Milliseconds a face waits for others to fill its batch; else a tenth of what one "
+            "takes, 5 at least.",
+            min=1,
+        ),
+    ] = None
 
 
 def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers) -> None:
@@ -96,18 +101,18 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
         crop=faces.crop,
         access_log=address.access_log,
     )
+    trial = server.try_settings(settings)
     options = server.ServerOptions(
         address.host,
         address.port,
         finders=workers.finders or max(2, processors // 2),
         readers=workers.readers,
-        wait=workers.wait,
+        wait=workers.wait or trial.wait,
         queue=address.queue,
         timeout=address.timeout,
         max_bytes=address.max_bytes,
     )
-    info = server.try_settings(settings)
-    if info.checkpoint.startswith("standin"):
+    if trial.info.checkpoint.startswith("standin"):
         say("note: the stand-in is untrained, its predictions mean nothing")
     if workers.readers == 1:
         say("note: with one reader the server ends when that dies; --readers 2 replaces it")

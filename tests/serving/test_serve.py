@@ -14,6 +14,9 @@ from helpers.served import served, wait_for
 from helpers.tiny_model import write_tiny
 from skimage import data
 
+from emonet_deploy.runtime.metadata import ModelInfo
+from emonet_deploy.serving.server import Trial
+
 pytest.importorskip("mosec")
 
 
@@ -129,6 +132,11 @@ def test_each_request_is_logged_on_a_line(server, crop):
     assert (good["faces"], good["bytes"]) == (1, len(crop))
     assert (bad["route"], bad["status"]) == ("/v1/faces", 422)
     assert "not a JPEG" in bad["error"]
+
+
+@pytest.mark.parametrize(("face_ms", "wait"), [(2.0, 5), (130.0, 13)])
+def test_a_face_waits_a_tenth_of_its_own_time_for_others(face_ms, wait):
+    assert Trial(ModelInfo(8, "standin", "fp32"), face_ms).wait == wait
 
 
 def test_pictures_that_wait_share_a_batch(tmp_path, tiny, crop):
