@@ -18,6 +18,7 @@ from emonet_deploy.runtime.backends.registry import (
     artifact_kind,
     backends_of,
     load_session,
+    require_backend,
 )
 from emonet_deploy.runtime.backends.tensorrt.library import EngineKind
 from emonet_deploy.runtime.choices import (
@@ -28,6 +29,7 @@ from emonet_deploy.runtime.choices import (
     Target,
 )
 from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info, write_info
+from emonet_deploy.runtime.precision_specs import PRECISIONS
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
@@ -161,6 +163,8 @@ def export_checked(
     faces = judged_faces(judging.faces, seen=None if calibration is None else calibration.images)
     for note in notes(source, judging.faces):
         say(note)
+    for backend in PRECISIONS[precision].backends or ():
+        require_backend(backend, "run")  # before the work: it proves the file
     model = load_checkpoint(source.path, nclass)
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:

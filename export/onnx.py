@@ -34,6 +34,7 @@ from emonet_deploy.runtime.choices import (
     Target,
 )
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, tensors_of
+from emonet_deploy.runtime.precision_specs import PRECISIONS
 
 __all__ = ["OPSET", "Exported", "export_onnx", "save_model"]
 
@@ -68,7 +69,8 @@ def export_onnx(
         checkpoint: the weights' identity: ``original``, ``standin`` or ``sha256:...``.
         parent_sha256: SHA-256 of the checkpoint file.
         target: ``gpu`` is the network as it is; ``cpu`` the same function in fewer operations.
-        precision: of the convolutions; ``fp16`` is for GPUs.
+        precision: of the convolutions; ``fp16`` is for GPUs; of ``bf16``, for CPUs, the file is
+            that of ``fp32`` for GPUs, and OpenVINO computes in it where the processor can.
         interface: ``image`` puts pre- and postprocessing into the graph.
         calibration: faces and budget for ``int8``; for ``fp16``, faces on which to look at ranges.
 
@@ -79,8 +81,11 @@ def export_onnx(
         InputError: the precision does not fit the target, or lacks its calibration.
         ExportError: the export or the check of the result failed, or it cannot be written.
     """
-    if precision == "fp16" and target != "gpu":
-        raise InputError("fp16 is made for GPUs only; use --target gpu, or fp32 or int8 on a CPU")
+    targets = PRECISIONS[precision].gates
+    if target not in targets:
+        raise InputError(
+            f"{precision} is not made for --target {target}; use --target {' or '.join(targets)}"
+        )
     if precision == "int8" and calibration is None:
         raise InputError("int8 needs faces to calibrate on; give export_onnx a Calibration")
     inputs, outputs = tensors_of(model.nclass, interface)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from emonet_deploy.runtime.choices import Precision, Target
+from emonet_deploy.runtime.choices import Backend, Precision, Target
 
 __all__ = ["PRECISIONS", "Gates", "PrecisionSpec", "gates_of"]
 
@@ -41,6 +41,7 @@ class PrecisionSpec:
         color: of its points in a plot: red, green, blue. Of Okabe and Ito, "Color universal
             design", 2008: told apart by colour-blind eyes too.
         calibrated: whether it is made on sample faces.
+        backends: those that compute in it, where not all that run its file do.
     """
 
     bits: int
@@ -48,6 +49,7 @@ class PrecisionSpec:
     max_drop: float
     color: tuple[int, int, int]
     calibrated: bool = False
+    backends: tuple[Backend, ...] | None = None
 
 
 _INT8_GATES: Final = Gates(ccc=0.99, agreement=0.90, layer_noise=0.5, layer_gain=0.25, strays=0)
@@ -74,6 +76,16 @@ PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
         },
         max_drop=0.01,
         color=(0, 158, 115),
+    ),
+    # The file is float32's: the processor rounds what it multiplies, and sums in float32.
+    "bf16": PrecisionSpec(
+        bits=16,
+        gates={
+            "cpu": Gates(ccc=0.999, agreement=0.95, layer_noise=1e-6, layer_gain=1e-3, strays=0)
+        },
+        max_drop=0.01,
+        color=(204, 121, 167),
+        backends=("openvino",),
     ),
     "int8": PrecisionSpec(
         bits=8,

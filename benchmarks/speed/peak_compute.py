@@ -15,18 +15,22 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from emonet_deploy.runtime.choices import Precision
-from emonet_deploy.runtime.hardware.cpu import usable_processors
+from emonet_deploy.runtime.hardware.cpu import processor, usable_processors
 
 __all__ = ["ARITHMETIC", "Arithmetic", "Probe", "fastest", "probes"]
 
-Arithmetic = Literal["float32", "int8"]
+Arithmetic = Literal["float32", "bfloat16", "int8"]
 
 ARITHMETIC: Final[Mapping[Precision, Arithmetic]] = {
     "fp32": "float32",
     "fp16": "float32",  # processors convert it
+    "bf16": "bfloat16",
     "int8": "int8",
 }
 """What a processor computes a model of a precision in, at most."""
+
+_BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Instructions that multiply in bfloat16, as Linux calls them."""
 
 _TRIES: Final = 4
 _LARGE: Final = 8
@@ -72,6 +76,10 @@ def probes(threads: int | None = None, size: int | None = None) -> Iterator[Prob
     left, right = torch.rand(2, size, size)
     product = torch.empty(size, size)
     yield Probe("PyTorch", "float32", macs, lambda: torch.mm(left, right, out=product))
+    # Without instructions for it this takes a second, and no row needs it.
+    if not _BFLOAT16.isdisjoint(processor()[1]):
+        halves = left.bfloat16(), right.bfloat16()
+        yield Probe("PyTorch", "bfloat16", macs, lambda: torch.mm(*halves))
     a, b = left.numpy(), right.numpy()
     out = np.empty((size, size), np.float32)
     yield Probe("NumPy", "float32", macs, lambda: np.matmul(a, b, out=out))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -51,11 +51,15 @@ class OpenVinoSession(DataParallelSession[Requests]):
         openvino = _import_openvino()
         try:
             core = openvino.Core()
+            if info.precision == "bf16":
+                _require_bfloat16(core, path)
             with utf8_path(path, ArtifactError) as name:
                 model = core.read_model(name)
             # One image after the other, in a shape that is known when the kernels are chosen.
             model.reshape({t.name: [size or 1 for size in t.shape] for t in info.inputs})
-            self._compile = partial(_requests, core, model)
+            # Without the hint, processors with bfloat16 would compute float32 layers in that.
+            kind = "bf16" if info.precision == "bf16" else "f32"
+            self._compile = partial(_requests, core, model, kind)
             options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
             requests = self._compile({"PERFORMANCE_HINT": "LATENCY", **options}, 1)
         except RuntimeError as error:
@@ -99,16 +103,25 @@ def _import_openvino() -> Any:  # noqa: ANN401 - a module without types
 def _requests(
     core: Any,  # noqa: ANN401 - OpenVINO has no types
     model: Any,  # noqa: ANN401
+    kind: Literal["f32", "bf16"],
     options: dict[str, Any],
     count: int,
 ) -> Requests:
     """Return a model compiled for the CPU, as so many requests that can be under way at once."""
-    # Without the hint, processors with bfloat16 would compute float32 layers in that.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **options})
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": kind, **options})
     requests: Requests = SimpleQueue()
     for _ in range(count):
         requests.put(compiled.create_infer_request())
     return requests
+
+
+def _require_bfloat16(core: Any, path: Path) -> None:  # noqa: ANN401
+    # It would compute in float32, and the figures would be of that.
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ArtifactError(
+            f"{path} is for processors that compute in bfloat16, and this one does not; "
+            "use the fp32 model"
+        )
 
 
 def _reason(error: Exception) -> str:

@@ -10,10 +10,12 @@ from time import perf_counter
 from typing import Final, Literal, Protocol, cast, get_args
 
 from emonet_deploy.emonet_ref.checkpoint_file_kind import is_checkpoint
+from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.metadata import read_info
+from emonet_deploy.runtime.precision_specs import PRECISIONS
 from emonet_deploy.runtime.requirements import (
     CUDA_BINDINGS,
     CUDA_DRIVER,
@@ -164,7 +166,7 @@ def backends_of(path: str | os.PathLike[str]) -> tuple[Backend, ...]:
 
     Raises:
         InputError: the ending is none of ``SUFFIXES``.
-        ArtifactError: it is an engine without a record.
+        ArtifactError: it is an engine or an ONNX model without a record.
     """
     kind = artifact_kind(path)
     fitting = {name: spec for name, spec in BACKENDS.items() if spec.runs == kind}
@@ -174,6 +176,8 @@ def backends_of(path: str | os.PathLike[str]) -> tuple[Backend, ...]:
         # A record that names neither package is refused by the backend, which says why.
         exact = tuple(name for name, spec in fitting.items() if spec.engine_package == package)
         return exact or tuple(fitting)[:1]
+    if kind == "onnx" and is_file(path):
+        return PRECISIONS[read_info(path).precision].backends or tuple(fitting)
     return tuple(fitting)
 
 

@@ -275,3 +275,31 @@ def test_a_model_with_a_name_that_is_no_utf8_is_opened(tmp_path):
     (tmp_path / "plain.onnx").rename(odd)
     with load_session(odd, "openvino", "cpu") as session:
         assert session.run(np.zeros((1, 3, 256, 256), np.float32))["valence"].shape == (1,)
+
+
+def computes_in_bfloat16():
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def in_bfloat16(onnx8, path):
+    path.write_bytes(onnx8.read_bytes())
+    write_info(path, replace(read_info(onnx8), precision="bf16", target="cpu"))
+    return path
+
+
+def test_bfloat16_rounds_where_the_processor_does_and_is_refused_elsewhere(onnx8, tmp_path):
+    path = in_bfloat16(onnx8, tmp_path / "m.onnx")
+    assert backends_of(path) == ("openvino",)
+    with pytest.raises(InputError, match="run by the backend openvino, not by onnx"):
+        load_session(path, "onnx")
+    if not computes_in_bfloat16():
+        with pytest.raises(ArtifactError, match="use the fp32 model"):
+            load_session(path)
+        return
+    with load_session(onnx8, "openvino") as exact, load_session(path) as rounded:
+        images = images_for(exact, 2)
+        want, got = exact.run(images)["heatmap"], rounded.run(images)["heatmap"]
+    error = np.abs(got - want).std() / want.std()
+    assert 1e-4 < error < 0.05
