@@ -25,7 +25,7 @@ from emonet_deploy.runtime.choices import (
 from emonet_deploy.runtime.choices import Device as DeviceName
 
 if TYPE_CHECKING:
-    from emonet_deploy.runtime.tuning.choose import Wanted
+    from emonet_deploy.runtime.tuning.configuration import Wanted
 
 __all__ = [
     "Artifacts",
@@ -140,7 +140,7 @@ class Model:
 
     def wanted(self) -> "Wanted":
         """Return what of a tuned way was asked for."""
-        from emonet_deploy.runtime.tuning.choose import Wanted
+        from emonet_deploy.runtime.tuning.configuration import Wanted
 
         return Wanted(self.precision, self.target, self.device, self.threads)
 

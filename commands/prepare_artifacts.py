@@ -28,7 +28,7 @@ from emonet_deploy.runtime.choices import (
     Target,
 )
 from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info, write_info
-from emonet_deploy.runtime.tuning.choose import Wanted
+from emonet_deploy.runtime.tuning.configuration import Wanted
 from emonet_deploy.runtime.tuning.resolve import resolve_tuned
 
 with needs("export", "read checkpoints"):

@@ -57,7 +57,7 @@ def evaluate(
     backend = engine_of(engine, device)
     if artifact is None:
         from emonet_deploy.commands.prepare_artifacts import obtain_one, resolve_checkpoint
-        from emonet_deploy.runtime.tuning.choose import Wanted
+        from emonet_deploy.runtime.tuning.configuration import Wanted
 
         made = resolve_checkpoint(checkpoint or "original", nclass or 8, say)
         wanted = Wanted(precision, None, device, threads)

@@ -22,7 +22,7 @@ from emonet_deploy.runtime.choices import Backend, Optimize, Precision
 
 if TYPE_CHECKING:
     from emonet_deploy.runtime.output.table_formats import Table
-    from emonet_deploy.runtime.tuning.choose import Measured
+    from emonet_deploy.runtime.tuning.configuration import Measured
 
 __all__ = ["tune"]
 
@@ -43,7 +43,9 @@ class Goal:
     ] = None
     min_ccc: Annotated[
         float | None,
-        typer.Option(help="Lowest CCC with the reference, as an artifact's record has it.", max=1),
+        typer.Option(
+            help="Lowest CCC with the reference, as an artifact's record has it.", min=0, max=1
+        ),
     ] = None
     make: Annotated[
         bool, typer.Option("--make", help="Make artifacts that are missing; int8 takes minutes.")
@@ -89,15 +91,9 @@ def tune(
         from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.commands.outputs import check_outputs
-    from emonet_deploy.commands.tune.candidates import (
-        Floor,
-        configurations,
-        engines_here,
-        find_artifacts,
-        models,
-        thread_counts,
-    )
+    from emonet_deploy.commands.tune.artifacts import Floor, find_artifacts, models
     from emonet_deploy.commands.tune.run import Measuring, merge, timer, tune_for
+    from emonet_deploy.commands.tune.ways import configurations, engines_here, thread_counts
     from emonet_deploy.errors import ArtifactError
     from emonet_deploy.runtime.hardware.gpu import cuda_device_count
     from emonet_deploy.runtime.tuning.machine import Machine

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.speed.find_fastest import TimeCalls, find_fastest
 from emonet_deploy.benchmarks.speed.latency import time_in_bursts, time_in_turns
 from emonet_deploy.commands.judging import parity_crops
-from emonet_deploy.commands.tune.candidates import to_measure
+from emonet_deploy.commands.tune.ways import to_measure
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.choices import Optimize
 from emonet_deploy.runtime.pipeline.artifact_interfaces import prepare, results
-from emonet_deploy.runtime.tuning.choose import Configuration, Measured, choose
+from emonet_deploy.runtime.tuning.choose import choose
+from emonet_deploy.runtime.tuning.configuration import Configuration, Measured
 from emonet_deploy.runtime.tuning.machine import Machine
 from emonet_deploy.runtime.tuning.record import TuningRecord
 

@@ -13,7 +13,7 @@ from emonet_deploy.emonet_ref.storage.bounded_json import parse_json
 from emonet_deploy.emonet_ref.storage.path_access import read_text, why
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.choices import Optimize
-from emonet_deploy.runtime.tuning.choose import Configuration, Measured
+from emonet_deploy.runtime.tuning.configuration import Configuration, Measured
 from emonet_deploy.runtime.tuning.machine import Machine
 
 __all__ = ["TuningRecord", "read_record", "record_path", "write_record"]

@@ -6,7 +6,8 @@ from pathlib import Path
 from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.choices import Optimize
-from emonet_deploy.runtime.tuning.choose import Configuration, Measured, Wanted, choose
+from emonet_deploy.runtime.tuning.choose import choose
+from emonet_deploy.runtime.tuning.configuration import Configuration, Measured, Wanted
 from emonet_deploy.runtime.tuning.machine import Machine, library_versions
 from emonet_deploy.runtime.tuning.record import TuningRecord, read_record, record_path
 

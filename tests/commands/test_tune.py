@@ -12,19 +12,14 @@ from typer.testing import CliRunner
 
 from emonet_deploy.benchmarks.speed.latency import Timing
 from emonet_deploy.cli import app
-from emonet_deploy.commands.tune.candidates import (
-    Floor,
-    configurations,
-    models,
-    thread_counts,
-    to_measure,
-)
+from emonet_deploy.commands.tune.artifacts import Floor, models
 from emonet_deploy.commands.tune.run import Measuring, merge, tune_for
+from emonet_deploy.commands.tune.ways import configurations, thread_counts, to_measure
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.choices import Backend
 from emonet_deploy.runtime.metadata import artifact_name, read_info, write_info
-from emonet_deploy.runtime.tuning.choose import Measured
+from emonet_deploy.runtime.tuning.configuration import Measured
 from emonet_deploy.runtime.tuning.machine import Machine
 from emonet_deploy.runtime.tuning.record import TuningRecord, read_record, record_path
 

@@ -21,6 +21,7 @@ from emonet_deploy.runtime.choices import (
     Device,
     EngineKind,
     Interface,
+    Optimize,
     Precision,
     Target,
 )
@@ -72,6 +73,7 @@ CHOICES = [
 LISTS = {
     "bench": ("--engine", "--backend", "--precision", "--target", "--peers"),
     "export": ("--precision",),
+    "tune": ("--for", "--engine"),
 }
 """Options that take several words with commas."""
 

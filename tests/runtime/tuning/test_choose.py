@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from emonet_deploy.runtime.tuning.choose import Configuration, Measured, Wanted, choose
+from emonet_deploy.runtime.tuning.choose import choose
+from emonet_deploy.runtime.tuning.configuration import Configuration, Measured, Wanted
 
 WAY = Configuration(
     purpose="latency", backend="onnx", file="emonet_8.fp32.onnx", sha256="0" * 64,

@@ -7,7 +7,7 @@ import pytest
 
 from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import ArtifactError
-from emonet_deploy.runtime.tuning.choose import Configuration, Measured, Wanted
+from emonet_deploy.runtime.tuning.configuration import Configuration, Measured, Wanted
 from emonet_deploy.runtime.tuning.machine import Machine, library_versions
 from emonet_deploy.runtime.tuning.record import (
     TuningRecord,
