@@ -34,6 +34,7 @@ from emonet_deploy.commands.process.streams import (
 from emonet_deploy.commands.prove.command import prove
 from emonet_deploy.commands.serve import serve
 from emonet_deploy.commands.triton import triton
+from emonet_deploy.commands.tune.command import tune
 from emonet_deploy.errors import EmonetError, InputError, ParityError, one_line
 
 __all__ = ["app", "main"]
@@ -129,7 +130,7 @@ app = typer.Typer(
     epilog=_EPILOG,
 )
 for command in (
-    export, build, parity, bench, predict, batch, summarize, serve, triton, prove, doctor
+    export, build, parity, bench, tune, predict, batch, summarize, serve, triton, prove, doctor
 ):  # fmt: skip
     app.command()(grouped(command))
 app.command("eval")(grouped(evaluate))

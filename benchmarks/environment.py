@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from emonet_deploy import __version__
 from emonet_deploy.runtime.backends.registry import BACKENDS
-from emonet_deploy.runtime.hardware.cpu import processor
+from emonet_deploy.runtime.hardware.cpu import convolution_instructions, processor
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu
 from emonet_deploy.runtime.requirements import OneOf, Package
@@ -19,12 +19,6 @@ __all__ = ["describe_environment"]
 
 _PACKAGES: Final = ("numpy", "opencv-python", "opencv-python-headless", "onnx")
 """Packages that matter to every backend; those of each are in the table of backends."""
-
-_FLAGS: Final = frozenset(
-    {"avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"}
-    | {"asimd", "asimddp", "i8mm"}
-)
-"""Instruction sets that decide how fast convolutions run."""
 
 
 def describe_environment() -> dict[str, Any]:
@@ -36,7 +30,7 @@ def describe_environment() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "cpu": model,
-        "cpu_flags": sorted(flags & _FLAGS),
+        "cpu_flags": sorted(convolution_instructions(flags)),
         "cores": _cores(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cuda_devices": cuda_device_count(),

@@ -7,15 +7,25 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_type_hints
 
 import typer
 
 from emonet_deploy.commands.console import set_verbosity
 from emonet_deploy.commands.process.streams import hear_libraries
 from emonet_deploy.errors import InputError
-from emonet_deploy.runtime.choices import Backend, Crop, DetectorName, Precision, Target
+from emonet_deploy.runtime.choices import (
+    Backend,
+    Crop,
+    DetectorName,
+    EngineOrAuto,
+    Precision,
+    Target,
+)
 from emonet_deploy.runtime.choices import Device as DeviceName
+
+if TYPE_CHECKING:
+    from emonet_deploy.runtime.tuning.configuration import Wanted
 
 __all__ = [
     "Artifacts",
@@ -34,6 +44,7 @@ __all__ = [
     "Reporting",
     "TargetName",
     "Threads",
+    "TunedEngine",
     "engine_of",
     "grouped",
     "parse_numbers",
@@ -60,8 +71,22 @@ CheckpointName = Annotated[
 Engine = Annotated[
     Backend | None, typer.Option("--engine", "--backend", help="What runs the artifact.")
 ]
-PrecisionName = Annotated[Precision, typer.Option("--precision", help="Of the artifact.")]
-TargetName = Annotated[Target, typer.Option("--target", help="What the artifact is made for.")]
+TunedEngine = Annotated[
+    EngineOrAuto,
+    typer.Option(
+        "--engine",
+        "--backend",
+        help="What runs the artifact; auto: what `emonet tune` chose, else what its file tells.",
+    ),
+]
+PrecisionName = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="Of the artifact; else the tuned one's, else fp32."),
+]
+TargetName = Annotated[
+    Target | None,
+    typer.Option("--target", help="What it is made for; else the tuned one's, else gpu."),
+]
 Artifacts = Annotated[Path, typer.Option("--out", help="Folder of the artifacts.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result there as JSON.")]
 Device = Annotated[DeviceName, typer.Option("--device", help="Where the artifact runs.")]
@@ -104,14 +129,20 @@ class Model:
     model: Annotated[
         str | None, typer.Option(help="An artifact, or a served one's address; else --nclass's.")
     ] = None
-    engine: Engine = None
-    precision: PrecisionName = "fp32"
-    target: TargetName = "gpu"
+    engine: TunedEngine = "auto"
+    precision: PrecisionName = None
+    target: TargetName = None
     nclass: NClass = 8
     checkpoint: CheckpointName = "original"
     out: Artifacts = Path("artifacts")
     device: Device = "auto"
     threads: Threads = None
+
+    def wanted(self) -> "Wanted":
+        """Return what of a tuned way was asked for."""
+        from emonet_deploy.runtime.tuning.configuration import Wanted
+
+        return Wanted(self.precision, self.target, self.device, self.threads)
 
 
 Gates = Annotated[
@@ -324,10 +355,11 @@ def _parts(value: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",")) if value else ()
 
 
-def engine_of(name: Backend | None, device: DeviceName) -> Backend | None:
-    """Return the engine given, or None for none; see ``require_engines`` for what is raised."""
-    if name is not None:
-        require_engines([name], device)
+def engine_of(name: EngineOrAuto | None, device: DeviceName) -> Backend | None:
+    """Return the engine given, None for none; see ``require_engines`` for what is raised."""
+    if name is None or name == "auto":
+        return None
+    require_engines([name], device)
     return name
 
 

@@ -30,6 +30,8 @@ from emonet_deploy.runtime.choices import (
 )
 from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info, write_info
 from emonet_deploy.runtime.precision_specs import PRECISIONS
+from emonet_deploy.runtime.tuning.configuration import Wanted
+from emonet_deploy.runtime.tuning.resolve import resolve_tuned
 
 with needs("export", "read checkpoints"):
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
@@ -49,6 +51,7 @@ __all__ = [
     "load_calibration",
     "obtain",
     "obtain_model",
+    "obtain_one",
     "resolve_checkpoint",
     "resolve_reference",
     "runnable",
@@ -275,6 +278,44 @@ def obtain(
                     "a served model has no file", hint="name its address instead of --engine v2"
                 )
     return found
+
+
+def obtain_one(
+    engine: Backend | None,
+    wanted: Wanted,
+    nclass: int,
+    source: Checkpoint,
+    out: Path,
+    say: Say,
+    optimize: Optimize = "throughput",
+) -> tuple[Path, Backend, int | None]:
+    """Return the artifact to run, what runs it, and on how many threads.
+
+    Args:
+        engine: what shall run it; None takes the way that ``emonet tune`` chose, where that still
+            holds, and ONNX Runtime elsewhere.
+        wanted: what else is asked for; without a precision fp32, without a target one for GPUs.
+        nclass: of the checkpoint.
+        source: the checkpoint.
+        out: folder of the artifacts and of the record.
+        say: told what is made, and which way was chosen.
+        optimize: what it is for.
+
+    Raises:
+        InputError: a served model was asked for.
+        ExportError: it could not be made.
+    """
+    if engine is None:
+        tuned = resolve_tuned(out, nclass, source.identity, source.path, optimize, wanted)
+        if tuned.note:
+            say(tuned.note)
+        if tuned.way is not None and tuned.path is not None:
+            return tuned.path, tuned.way.backend, tuned.way.threads
+    precision, target = wanted.precision or "fp32", wanted.target or "gpu"
+    ((path, backend),) = obtain(
+        [engine or "onnx"], [precision], nclass, source, out, say, [target], optimize
+    )
+    return path, backend, wanted.threads
 
 
 def obtain_model(

@@ -1,7 +1,7 @@
 """``emonet serve``: pictures in, faces with emotions out, over HTTP."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import typer
@@ -78,13 +78,12 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
 
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
-        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain_one, resolve_checkpoint
 
         source = resolve_checkpoint(model.checkpoint, model.nclass, say)
-        ((path, backend),) = obtain(
-            [backend or "onnx"], [model.precision], model.nclass, source, model.out, say,
-            [model.target],
-        )  # fmt: skip
+        # How many threads each reader has is decided below: they share the processors.
+        wanted = replace(model.wanted(), threads=None)
+        path, backend, _ = obtain_one(backend, wanted, model.nclass, source, model.out, say)
         artifact = str(path)
     processors = usable_processors()
     threads = model.threads or max(1, processors // workers.readers)

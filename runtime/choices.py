@@ -8,6 +8,7 @@ __all__ = [
     "DetectorName",
     "Device",
     "EngineKind",
+    "EngineOrAuto",
     "HardwareCompatibility",
     "Interface",
     "Optimize",
@@ -16,6 +17,7 @@ __all__ = [
 ]
 
 Backend = Literal["torch", "onnx", "openvino", "trt", "trt-rtx", "v2"]
+EngineOrAuto = Literal["auto", Backend]
 EngineKind = Literal["trt", "trt-rtx"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]

@@ -26,6 +26,7 @@ REF = {"errors", "emonet_ref", "emonet_ref.storage", "emonet_ref.synthetic"}
 BASE = REF | {"runtime", "runtime.hardware", "runtime.backends", "runtime.backends.tensorrt"}
 RUNTIME = BASE | {
     "runtime.media", "runtime.detection", "runtime.tracking", "runtime.pipeline", "runtime.output",
+    "runtime.tuning",
 }  # fmt: skip
 # Who may import whom, a row for each folder; within a folder anybody may, but not in a circle.
 ROOMS = {
@@ -42,6 +43,7 @@ ROOMS = {
     "runtime.detection": REF | {"runtime", "runtime.media"},
     "runtime.tracking": {"runtime.media", "runtime.detection"},
     "runtime.pipeline": BASE | {"runtime.media", "runtime.detection", "runtime.tracking"},
+    "runtime.tuning": BASE,
     "runtime.output": REF | {"runtime.media", "runtime.detection", "runtime.pipeline"},
     "export.choices": set(),
     "benchmarks.choices": set(),
@@ -72,9 +74,10 @@ ROOMS |= {
     "commands.eval": COMMON,
     "commands.predict": COMMON,
     "commands.prove": COMMON,
+    "commands.tune": COMMON,
     "cli": {
         "errors", "commands", "commands.bench", "commands.eval",
-        "commands.predict", "commands.process", "commands.prove",
+        "commands.predict", "commands.process", "commands.prove", "commands.tune",
     },
 }  # fmt: skip
 MOST_FILES = 14

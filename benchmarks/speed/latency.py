@@ -47,32 +47,34 @@ def time_in_turns(
     clock: Callable[[], float] = time.perf_counter,
     advance: Callable[[], None] = lambda: None,
     pause: float = 0.0,
+    rounds: int = MIN_ROUNDS,
 ) -> dict[Key, Timing]:
     """Time several calls in turns.
 
     Args:
         calls: what to time; each must return only when its work is done.
         warmup: seconds for which each is called before anything counts, and at least twice.
-        seconds: measured time for each on average; at least five rounds are made.
+        seconds: measured time for each on average.
         clock: monotonic, in seconds.
         advance: called after each round.
         pause: seconds of sleep before each call: the threads of some libraries spin on for a
             while after their work is done, which would slow the one that follows.
+        rounds: how many are made at least.
     """
     for call in calls.values():
         _warm(call, warmup, clock)
     samples: dict[Key, list[float]] = {key: [] for key in calls}
-    spent, rounds = 0.0, 0
-    while rounds < MIN_ROUNDS or spent < seconds * len(calls):
+    spent, done = 0.0, 0
+    while done < rounds or spent < seconds * len(calls):
         # Going there and back lets no candidate always follow the same neighbour.
-        for key, call in list(calls.items())[:: 1 if rounds % 2 == 0 else -1]:
+        for key, call in list(calls.items())[:: 1 if done % 2 == 0 else -1]:
             time.sleep(pause)
             start = clock()
             call()
             duration = clock() - start
             samples[key].append(duration * 1e3)
             spent += duration
-        rounds += 1
+        done += 1
         advance()
     return {key: Timing(tuple(values)) for key, values in samples.items()}
 

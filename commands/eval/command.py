@@ -11,10 +11,10 @@ from emonet_deploy.commands.eval.options import Gates, Samples
 from emonet_deploy.commands.options import (
     Artifacts,
     Device,
-    Engine,
     JsonFile,
     PrecisionName,
     Threads,
+    TunedEngine,
     engine_of,
 )
 
@@ -28,8 +28,8 @@ def evaluate(
         str | None,
         typer.Argument(help="Artifact, or a served one's address; else that of the options."),
     ] = None,
-    engine: Engine = None,
-    precision: PrecisionName = "fp32",
+    engine: TunedEngine = "auto",
+    precision: PrecisionName = None,
     nclass: Annotated[
         Literal[5, 8] | None, typer.Option(help="By default the artifact's, else 8.")
     ] = None,
@@ -56,10 +56,12 @@ def evaluate(
     made = None
     backend = engine_of(engine, device)
     if artifact is None:
-        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain_one, resolve_checkpoint
+        from emonet_deploy.runtime.tuning.configuration import Wanted
 
         made = resolve_checkpoint(checkpoint or "original", nclass or 8, say)
-        ((path, backend),) = obtain([backend or "onnx"], [precision], nclass or 8, made, out, say)
+        wanted = Wanted(precision, None, device, threads)
+        path, backend, threads = obtain_one(backend, wanted, nclass or 8, made, out, say)
         artifact = str(path)
         check_outputs([json_file, page], [artifact, made.path], kept=samples.files)
     load = partial(load_session, device=device, threads=threads)

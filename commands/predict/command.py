@@ -34,17 +34,18 @@ def predict(
     weights = (model.model, model.checkpoint)
     job = prepare(inputs or (), source, faces, clips, outputs, weights)
     artifact, backend = model.model, engine_of(model.engine, model.device)
+    threads = model.threads
     if artifact is None:
-        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain_one, resolve_checkpoint
 
         made_from = resolve_checkpoint(model.checkpoint, model.nclass, say)
-        ((path, backend),) = obtain(
-            [backend or "onnx"], [model.precision], model.nclass, made_from, model.out, say,
-            [model.target], "throughput" if camera is None and batch > 1 else "latency",
+        path, backend, threads = obtain_one(
+            backend, model.wanted(), model.nclass, made_from, model.out, say,
+            "throughput" if camera is None and batch > 1 else "latency",
         )  # fmt: skip
         artifact = str(path)
         check_outputs(outputs.files, [artifact, made_from.path])
-    with load_session(artifact, backend, model.device, model.threads) as session:
+    with load_session(artifact, backend, model.device, threads) as session:
         if session.info.checkpoint.startswith("standin"):
             say("note: the stand-in is untrained, its predictions mean nothing")
         code = run_predict(job, session, batch)

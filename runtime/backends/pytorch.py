@@ -44,7 +44,7 @@ class TorchSession(Session):
             model: moved to the device and set to eval mode.
             checkpoint: the weights' identity, for the record.
             device: as for ``load_session``.
-            threads: PyTorch has one such number for the whole process; this sets it.
+            threads: PyTorch has one such number for the whole process; each run sets it.
 
         Raises:
             BackendError: CUDA was asked for and PyTorch has none.
@@ -55,8 +55,8 @@ class TorchSession(Session):
             )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._threads = threads
+        self._set_threads()
         inputs, outputs = tensors_of(model.nclass, "tensor")
         info = ModelInfo(
             nclass=model.nclass,
@@ -77,7 +77,12 @@ class TorchSession(Session):
         self._model.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
         self.layout = layout
 
+    def _set_threads(self) -> None:
+        if self._threads not in {None, torch.get_num_threads()}:
+            torch.set_num_threads(self._threads)
+
     def _run(self, images: Array) -> dict[str, Array]:
+        self._set_threads()
         # What everything is measured against must not compute in TF32, whose mantissa has 10 bits:
         # PyTorch lets cuDNN do so unless told otherwise.
         with (

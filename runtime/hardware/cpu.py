@@ -4,8 +4,14 @@ import math
 import os
 import platform
 from pathlib import Path, PurePosixPath
+from typing import Final
 
-__all__ = ["processor", "usable_processors"]
+__all__ = ["convolution_instructions", "processor", "usable_processors"]
+
+_CONVOLUTION: Final = frozenset(
+    {"avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8"}
+    | {"asimd", "asimddp", "i8mm"}
+)
 
 
 def processor() -> tuple[str, frozenset[str]]:
@@ -17,6 +23,11 @@ def processor() -> tuple[str, frozenset[str]]:
     fields = {key.strip(): value.strip() for key, _, value in (s.partition(":") for s in lines)}
     flags = frozenset(fields.get("flags", fields.get("Features", "")).split())
     return fields.get("model name", platform.machine()), flags
+
+
+def convolution_instructions(flags: frozenset[str]) -> frozenset[str]:
+    """Return those instruction sets of a processor that decide how fast convolutions run."""
+    return flags & _CONVOLUTION
 
 
 def usable_processors(root: Path = Path("/")) -> int:

@@ -21,6 +21,7 @@ from emonet_deploy.runtime.choices import (
     Device,
     EngineKind,
     Interface,
+    Optimize,
     Precision,
     Target,
 )
@@ -45,13 +46,18 @@ CHOICES = [
     ("bench", "--peers", get_args(Peer)),
     ("bench", "--nclass", CLASSES),
     ("bench", "--device", DEVICES),
-    ("eval", "--engine", ENGINES),
+    ("tune", "--for", get_args(Optimize)),
+    ("tune", "--engine", ENGINES),
+    ("tune", "--precision", PRECISIONS),
+    ("tune", "--nclass", CLASSES),
+    ("tune", "--device", DEVICES),
+    ("eval", "--engine", ("auto", *ENGINES)),
     ("eval", "--precision", PRECISIONS),
     ("eval", "--nclass", CLASSES),
     ("eval", "--split", get_args(Split)),
     ("eval", "--check", ("published",)),
     ("eval", "--device", DEVICES),
-    ("predict a.png", "--engine", ENGINES),
+    ("predict a.png", "--engine", ("auto", *ENGINES)),
     ("predict a.png", "--precision", PRECISIONS),
     ("predict a.png", "--target", TARGETS),
     ("predict a.png", "--nclass", CLASSES),
@@ -67,6 +73,7 @@ CHOICES = [
 LISTS = {
     "bench": ("--engine", "--backend", "--precision", "--target", "--peers"),
     "export": ("--precision",),
+    "tune": ("--for", "--engine"),
 }
 """Options that take several words with commas."""
 

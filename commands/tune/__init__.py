@@ -1,0 +1,1 @@
+"""``emonet tune``: its options, what it measures, and the record it keeps."""
