@@ -81,7 +81,7 @@ PRECISIONS: Final[Mapping[Precision, PrecisionSpec]] = {
     "bf16": PrecisionSpec(
         bits=16,
         gates={
-            "cpu": Gates(ccc=0.999, agreement=0.95, layer_noise=1e-6, layer_gain=1e-3, strays=0)
+            "cpu": Gates(ccc=0.995, agreement=0.95, layer_noise=1e-6, layer_gain=1e-3, strays=0)
         },
         max_drop=0.01,
         color=(204, 121, 167),
