@@ -63,7 +63,7 @@ def export(
     ] = False,
     plan: Annotated[
         PlanName,
-        typer.Option(help="--target cpu, fp32: rewrite what pays on this machine, or on many."),
+        typer.Option(help="Of a float32 model for CPUs: rewrite what pays here, or on many."),
     ] = "measured",
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card beside it: use, limits, bias, proof.")
