@@ -17,7 +17,7 @@ from emonet_deploy.commands.options import (
     words,
 )
 from emonet_deploy.errors import ParityError
-from emonet_deploy.export.choices import Calibrator
+from emonet_deploy.export.choices import Calibrator, PlanName
 from emonet_deploy.runtime.choices import Interface, Precision, Target
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ def export(
     sensitivity: Annotated[
         bool, typer.Option("--sensitivity", help="int8: show what each layer costs.")
     ] = False,
+    plan: Annotated[
+        PlanName,
+        typer.Option(help="Of a float32 model for CPUs: rewrite what pays here, or on many."),
+    ] = "measured",
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card beside it: use, limits, bias, proof.")
     ] = False,
@@ -93,7 +97,7 @@ def export(
             faces = calibrated()
         try:
             made, result = export_checked(
-                nclass, source, out, say, target, each, interface, faces, judging
+                nclass, source, out, say, target, each, interface, faces, judging, plan
             )
             _print(made, result, sensitivity, card)
             results.append(_to_json(made, source.identity, result))

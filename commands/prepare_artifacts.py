@@ -1,6 +1,7 @@
 """What several commands do together: find weights, export with proof, have artifacts at hand."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -12,6 +13,7 @@ from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write, sha256_file
 from emonet_deploy.emonet_ref.storage.path_access import is_file
 from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.choices import PlanName
 from emonet_deploy.export.tensorrt.fitting_engine import fitting_engine
 from emonet_deploy.runtime.backends.registry import (
     BACKENDS,
@@ -28,6 +30,7 @@ from emonet_deploy.runtime.choices import (
     Precision,
     Target,
 )
+from emonet_deploy.runtime.hardware.cpu import processor, usable_processors
 from emonet_deploy.runtime.metadata import ModelInfo, artifact_name, read_info, write_info
 from emonet_deploy.runtime.precision_specs import PRECISIONS
 from emonet_deploy.runtime.tuning.configuration import Wanted
@@ -42,6 +45,9 @@ with needs("export", "read checkpoints"):
     )
 
 if TYPE_CHECKING:
+    import onnx
+
+    from emonet_deploy.export.cpu_plan import CpuPlan
     from emonet_deploy.export.onnx import Exported
 
 __all__ = [
@@ -139,6 +145,7 @@ def export_checked(
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
     judging: Judging | None = None,
+    plan: PlanName = "measured",
 ) -> tuple["Exported", Parity]:
     """Export under a temporary name; the file gets its own only when it agrees.
 
@@ -152,12 +159,14 @@ def export_checked(
         interface: of the artifact.
         calibration: faces and budget; for int8 of a stand-in drawn ones if None.
         judging: on which faces, against which gates; with ``keep`` the file stays if one fails.
+        plan: how a float32 graph is rewritten for CPUs: as it pays here, or on many processors.
 
     Raises:
         ParityError: the export does not agree with the reference; nothing is kept.
         ExportError: the export failed, or ``out`` cannot be written.
     """
     from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
+    from emonet_deploy.export.cpu_plan import generic_plan
     from emonet_deploy.export.onnx import Exported, export_onnx
 
     judging = judging or Judging()
@@ -169,6 +178,7 @@ def export_checked(
     for backend in PRECISIONS[precision].backends or ():
         require_backend(backend, "run")  # before the work: it proves the file
     model = load_checkpoint(source.path, nclass)
+    make_plan = partial(measured_plan, say) if plan == "measured" else generic_plan
     path = out / artifact_name(nclass, precision, target, interface)
     with atomic_write(path, ExportError) as temporary:
         say(f"exporting {source.identity} with {nclass} classes to ONNX in {precision}")
@@ -176,7 +186,7 @@ def export_checked(
             say(f"calibrating on {len(calibration.images)} faces; this takes minutes")
         exported = export_onnx(
             model, temporary, source.identity, sha256_file(source.path), target, precision,
-            interface, calibration,
+            interface, calibration, make_plan,
         )  # fmt: skip
         say(f"comparing it with the reference on {len(faces.first)} faces")
         with (
@@ -189,6 +199,35 @@ def export_checked(
         if not judging.keep:
             result.require(f"the {precision} model", FAILED_HINT)
     return Exported(path, info), result
+
+
+def measured_plan(say: Say, model: "onnx.ModelProto") -> "CpuPlan":
+    """Return how a plain graph is rewritten so that it is fastest on this processor.
+
+    Each shape is timed alone, then whole graphs on all threads and on one: no rewrite, none of
+    Winograd, what was found, and what pays on many processors. None that is slower than the plain
+    graph is chosen.
+    """
+    from emonet_deploy.benchmarks.tuning.rewrites import choose_rewrite, choose_tiles, time_models
+    from emonet_deploy.export.cpu_plan import TILES, CpuPlan, shape_trial, whole_trial
+    from emonet_deploy.export.passes.winograd import PLAN, winograd_shapes
+
+    processors = usable_processors()
+    say("timing how each convolution is fastest on this processor")
+    shapes = {
+        shape: time_models({m: shape_trial(shape, m or None) for m in (0, *TILES)}, processors)
+        for shape in winograd_shapes(model)
+    }
+    plans = {"plain": None, "pointwise": {}, "measured": choose_tiles(shapes), "generic": PLAN}
+    graphs = {name: whole_trial(model, tiles) for name, tiles in plans.items()}
+    times = {n: time_models(graphs, n, seconds=1.0) for n in dict.fromkeys((processors, 1))}
+    name = choose_rewrite(times)
+    shown = ", ".join(
+        f"{found[name] / found['plain']:.2f} on {n} threads" for n, found in times.items()
+    )
+    say(f"rewriting as {name}: times of the plain graph: {shown}")
+    evidence = {"rewrite": name, "cpu": processor()[0], "ms": {str(n): t for n, t in times.items()}}
+    return CpuPlan(plans[name], "measured", evidence)
 
 
 def load_calibration(

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
-__all__ = ["Calibrator"]
+__all__ = ["Calibrator", "PlanName"]
 
 Calibrator = Literal["minmax", "entropy", "percentile"]
+PlanName = Literal["measured", "generic"]

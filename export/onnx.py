@@ -17,6 +17,7 @@ from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import ExportError, InputError
+from emonet_deploy.export.cpu_plan import MakePlan, generic_plan
 from emonet_deploy.export.graph.naming import name_nodes, strip
 from emonet_deploy.export.passes.batchnorm import fold_batchnorm
 from emonet_deploy.export.passes.canonical_scales import canonicalize_scales
@@ -60,6 +61,7 @@ def export_onnx(
     precision: Precision = "fp32",
     interface: Interface = "tensor",
     calibration: Calibration | None = None,
+    plan: MakePlan = generic_plan,
 ) -> Exported:
     """Write an ONNX model with the contract's names, types and a dynamic batch.
 
@@ -73,6 +75,7 @@ def export_onnx(
             that of ``fp32`` for GPUs, and OpenVINO computes in it where the processor can.
         interface: ``image`` puts pre- and postprocessing into the graph.
         calibration: faces and budget for ``int8``; for ``fp16``, faces on which to look at ranges.
+        plan: decides how a float32 graph is rewritten for CPUs.
 
     Returns:
         The file, and its record as it was written.
@@ -102,7 +105,9 @@ def export_onnx(
     )
     exported = to_model(model)
     if target == "cpu" and precision == "fp32":
-        rewrite_for_cpu(exported)
+        chosen = plan(exported)
+        rewrite_for_cpu(exported, chosen.tiles)
+        info = replace(info, rewrites=chosen.record())
     if precision == "fp16":
         merge_pointwise(exported, apart=True)
         faces = _range_faces(calibration)

@@ -96,6 +96,7 @@ class ModelInfo:
         parent_sha256: of the file this one was made from, where that is a file.
         sha256: of the artifact itself, where the record lies beside it.
         calibration: how an INT8 artifact was calibrated and which layers stayed in float.
+        rewrites: how a graph for CPUs was rewritten; None of others, and of older ones.
         parity: which gates it passed when it was made, and on which faces; None if never judged.
         tools: name and version of each tool that took part.
     """
@@ -110,6 +111,7 @@ class ModelInfo:
     parent_sha256: str | None = None
     sha256: str | None = None
     calibration: dict[str, Any] | None = None
+    rewrites: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
     engine: EngineInfo | None = None
     tools: dict[str, str] = field(default_factory=dict)
@@ -268,6 +270,7 @@ def _is_whole(info: ModelInfo) -> bool:
         and _fits(_IDENTITY, info.checkpoint)
         and all(x is None or _fits(_SHA256, x) for x in (info.sha256, info.parent_sha256))
         and isinstance(info.calibration, dict | None)
+        and isinstance(info.rewrites, dict | None)
         and isinstance(info.parity, dict | None)
         and isinstance(info.tools, dict)
         and all(isinstance(version, str) for version in info.tools.values())

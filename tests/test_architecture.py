@@ -51,6 +51,7 @@ ROOMS = {
     "export.passes": REF | {"runtime", "export.graph"},
     "export.quantization": RUNTIME | {"export.choices", "export.graph", "export.passes"},
     "export.tensorrt": BASE | {"export.graph", "export.passes"},
+    "benchmarks.tuning": RUNTIME | {"benchmarks.speed"},
     "export": RUNTIME | {"export.choices", "export.graph", "export.passes", "export.quantization"},
     "benchmarks.metrics": REF | {"runtime"},
     "benchmarks.datasets": RUNTIME

@@ -10,7 +10,7 @@ inputs with (m + 2)^2 multiplications for each pair of channels instead of 9 m^2
 channels are matrix products, one for each of the (m + 2)^2 positions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,9 +20,12 @@ from onnx import NodeProto, helper
 
 from emonet_deploy.export.graph.surgery import Graph
 
-__all__ = ["PLAN", "apply_winograd", "transforms"]
+__all__ = ["PLAN", "Shape", "apply_winograd", "transforms", "winograd_shapes"]
 
-PLAN: Final[Mapping[tuple[int, int, int], int]] = {
+Shape = tuple[int, int, int]
+"""Of a 3x3 convolution: channels in, channels out, height of its square map."""
+
+PLAN: Final[Mapping[Shape, int]] = {
     (64, 64, 128): 6,
     (64, 32, 128): 6,
     (256, 128, 64): 6,
@@ -36,7 +39,7 @@ PLAN: Final[Mapping[tuple[int, int, int], int]] = {
     (128, 64, 32): 4,
     (64, 64, 32): 4,
 }
-"""Tile m for each (channels in, channels out, height) that Winograd makes faster, as measured."""
+"""Tile m for each shape that Winograd makes faster, as measured on an AMD EPYC with VNNI."""
 
 _POINTS: Final = (0.0, 1.0, -1.0, 2.0, -0.5, -2.0, 0.5, 0.75, -0.75)
 
@@ -61,24 +64,32 @@ def transforms(m: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArra
     return at, g, bt
 
 
-def apply_winograd(model: onnx.ModelProto, plan: Mapping[tuple[int, int, int], int] = PLAN) -> None:
+def winograd_shapes(model: onnx.ModelProto) -> list[Shape]:
+    """Return the shapes of the convolutions that could be rewritten, each once."""
+    return list(dict.fromkeys(shape for _, shape in _candidates(Graph(model))))
+
+
+def apply_winograd(model: onnx.ModelProto, plan: Mapping[Shape, int] = PLAN) -> None:
     """Rewrite the planned 3x3 convolutions; exact but for rounding (about 1e-5 of each output).
 
     Args:
         model: changed in place; square maps, batch of any size.
         plan: tile m for each (channels in, channels out, height); others stay as they are.
     """
-    heights = _heights(model)
     graph = Graph(model)
-    for conv in graph.nodes:
-        if conv.op_type != "Conv" or len(conv.input) > 2 or not _is_plain_3x3(conv):
-            continue
-        out_channels, in_channels = graph.constant(conv.input[1]).shape[:2]
-        height = heights[conv.input[0]]
-        m = plan.get((in_channels, out_channels, height))
+    for conv, shape in list(_candidates(graph)):
+        m = plan.get(shape)
         if m is not None:
-            graph.replace(conv, _island(graph, conv, height, m))
+            graph.replace(conv, _island(graph, conv, shape[2], m))
     graph.prune()
+
+
+def _candidates(graph: Graph) -> Iterator[tuple[NodeProto, Shape]]:
+    heights = _heights(graph.model)
+    for conv in graph.nodes:
+        if conv.op_type == "Conv" and len(conv.input) == 2 and _is_plain_3x3(conv):
+            out_channels, in_channels = graph.constant(conv.input[1]).shape[:2]
+            yield conv, (in_channels, out_channels, heights[conv.input[0]])
 
 
 def _heights(model: onnx.ModelProto) -> dict[str, int]:

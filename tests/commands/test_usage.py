@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from emonet_deploy import cli
 from emonet_deploy.benchmarks.choices import Peer, Split
 from emonet_deploy.commands.process.exit_codes import ExitCode
-from emonet_deploy.export.choices import Calibrator
+from emonet_deploy.export.choices import Calibrator, PlanName
 from emonet_deploy.runtime.choices import (
     Backend,
     Crop,
@@ -35,6 +35,7 @@ CHOICES = [
     ("export", "--precision", PRECISIONS),
     ("export", "--io", get_args(Interface)),
     ("export", "--calibrator", get_args(Calibrator)),
+    ("export", "--plan", get_args(PlanName)),
     ("build m.onnx", "--engine", get_args(EngineKind)),
     ("build m.onnx", "--backend", get_args(EngineKind)),
     ("parity m.onnx", "--engine", ENGINES),
@@ -124,7 +125,7 @@ def test_the_choices_are_in_the_help(command, option, choices):
 
 @pytest.mark.parametrize("option", LISTS["bench"])
 def test_one_bad_word_in_a_list_is_named(option):
-    good = next(choices[0] for _, name, choices in CHOICES[9:14] if name == option)
+    good = next(choices[0] for _, name, choices in CHOICES[10:15] if name == option)
     assert "'nonsense' is not one of" in refusal(emonet("bench", option, f"{good},nonsense"))
 
 

@@ -127,6 +127,24 @@ def test_threads_are_a_sensible_whole_number(onnx8, threads):
         load_session(onnx8, threads=threads)
 
 
+def test_each_run_of_the_reference_has_the_threads_of_its_own_session():
+    """PyTorch has one number for the process: a session opened later must not change it."""
+    from helpers import golden
+
+    from emonet_deploy.runtime.backends.pytorch import TorchSession
+
+    model, before, seen = golden.model(8), torch.get_num_threads(), []
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    image = np.zeros((1, 3, 256, 256), np.float32)
+    try:
+        one, two = (TorchSession(model, "standin", "cpu", threads) for threads in (1, 2))
+        for session in (one, two, one):
+            session.run(image)
+        assert seen == [1, 2, 1]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_reference_does_not_compute_in_tf32_and_leaves_the_callers_setting():
     torch = pytest.importorskip("torch")
     from helpers import golden

@@ -1,0 +1,1 @@
+"""Decisions by measurement: which rewrite of a graph is fastest on this processor."""

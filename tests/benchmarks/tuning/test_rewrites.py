@@ -1,0 +1,44 @@
+"""Which rewrite is chosen, on recorded times."""
+
+import pytest
+from helpers.tiny_model import write_tiny
+
+from emonet_deploy.benchmarks.tuning.rewrites import choose_rewrite, choose_tiles, time_models
+
+
+def test_a_tile_is_chosen_only_where_it_is_faster_than_the_convolution():
+    times = {
+        "large": {0: 10.0, 4: 7.0, 6: 5.0},
+        "small": {0: 1.0, 4: 0.7, 6: 0.9},
+        "no gain": {0: 1.0, 4: 1.5, 6: 2.0},
+        "noise": {0: 1.0, 4: 0.99, 6: 0.98},
+    }
+    assert choose_tiles(times) == {"large": 6, "small": 4}
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "chosen"),
+    [
+        # Zen 5: no gain on one thread that would make up for the loss on two.
+        ({"plain": 147, "generic": 136}, {"plain": 82, "generic": 104}, "plain"),
+        # An EPYC with VNNI, one thread and two that share a cache.
+        ({"plain": 315, "generic": 210}, {"plain": 165, "generic": 115}, "generic"),
+        # Slower by noise on one, faster on two.
+        ({"plain": 100, "measured": 102}, {"plain": 100, "measured": 80}, "measured"),
+        ({"plain": 100, "measured": 104}, {"plain": 100, "measured": 80}, "plain"),
+        (
+            {"plain": 100, "measured": 70, "generic": 72},
+            {"plain": 60, "measured": 50, "generic": 40},
+            "generic",
+        ),
+    ],
+)
+def test_a_graph_that_is_slower_than_the_plain_one_is_never_chosen(one, two, chosen):
+    assert choose_rewrite({1: one, 2: two}) == chosen
+
+
+def test_models_are_timed_under_their_names(tmp_path):
+    models = {name: write_tiny(tmp_path / f"{name}.onnx").read_bytes() for name in ("a", "b")}
+    times = time_models(models, 1, rounds=2)
+    assert set(times) == {"a", "b"}
+    assert min(times.values()) > 0
