@@ -25,7 +25,7 @@ BEHIND: Final = 1.15
 """Likewise once it was timed longer."""
 
 FIRST_ROUNDS: Final = 3
-LAST_ROUNDS: Final = 7
+LAST_ROUNDS: Final = 15
 PAUSE: Final = 0.02
 """Seconds between calls, in which threads of the one before go to sleep."""
 
@@ -93,7 +93,7 @@ def find_fastest(
                 )
                 leader = _keep(pool, found, timings, images, FAR_BEHIND)[:1]
             advance(min(start + GROUP, len(candidates)), len(candidates))
-        timings = time_calls(pool.calls, 0.0, seconds / 3, pause=PAUSE, rounds=LAST_ROUNDS // 2)
+        timings = time_calls(pool.calls, 0.0, seconds / 3, pause=PAUSE, rounds=LAST_ROUNDS // 3)
         _keep(pool, found, timings, images, BEHIND)
         timings = time_calls(pool.calls, 0.0, seconds, pause=PAUSE, rounds=LAST_ROUNDS)
         found |= {key: Found(timing, True) for key, timing in timings.items()}

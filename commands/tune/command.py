@@ -151,8 +151,7 @@ def tune(
     write_record(path, record)
     for purpose in goal.purpose:
         row = choice[purpose]
-        cost = row.p50_ms / row.configuration.batch
-        show(f"{purpose}: {row.configuration}: {cost:.1f} ms an image")
+        show(f"{purpose}: {row.configuration}: {row.cost:.1f} ms an image")
     say(f"{path} keeps this; predict, eval and serve use it with --engine auto, the default")
     write_json(json_file, {**record.to_dict(), "environment": describe_environment()})
 
@@ -161,9 +160,10 @@ def _table(rows: Sequence["Measured"], chosen: "Measured") -> "Table":
     from emonet_deploy.runtime.output.table_formats import Table
 
     columns = (
-        "engine", "file", "precision", "threads", "batch", "ms an image", "images/s", "of best", "",
+        "engine", "file", "precision", "threads", "batch", "p25 ms", "p50 ms", "images/s",
+        "times best", "",
     )  # fmt: skip
-    best = rows[0].images_per_second
+    best = rows[0].cost
     cells = []
     for row in rows:
         way = row.configuration
@@ -172,9 +172,10 @@ def _table(rows: Sequence["Measured"], chosen: "Measured") -> "Table":
             (
                 way.backend, way.file or "checkpoint", way.precision,
                 "-" if way.threads is None else str(way.threads), str(way.batch),
-                f"{row.p50_ms / way.batch:.1f}", f"{row.images_per_second:.2f}",
+                f"{row.cost:.1f}", f"{row.p50_ms / way.batch:.1f}",
+                f"{row.images_per_second:.2f}",
                 # Those that were dropped were timed in other turns, which a busy machine shows.
-                f"{row.images_per_second / best:.0%}" if row.final else "-", remark,
+                f"{row.cost / best:.2f}" if row.final else "-", remark,
             )
         )  # fmt: skip
     return Table(columns, cells)

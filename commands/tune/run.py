@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from emonet_deploy.runtime.tuning.record import TuningRecord
 __all__ = ["Measuring", "merge", "timer", "tune_for"]
 
 CROPS = 4
+
+BUSY: Final = 1.15
+"""How many times the 25th percentile the median is on a machine that does nothing else, at most."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,25 @@ def tune_for(
             measuring.advance,
         )
         rows |= {
-            way: Measured(way, times.timing.median, len(times.timing.samples), times.final, date)
+            way: Measured(
+                way,
+                times.timing.percentile(25),
+                times.timing.median,
+                len(times.timing.samples),
+                times.final,
+                date,
+            )
             for way, times in found.items()
         }
     chosen = choose(rows.values())
     if chosen is None:
         raise BackendError("nothing here runs any artifact", hint="`emonet doctor` says why")
-    return sorted(rows.values(), key=lambda row: (not row.final, -row.images_per_second)), chosen
+    if chosen.p50_ms > BUSY * chosen.p25_ms:
+        measuring.say(
+            "note: other processes kept the processors busy, so the figures are rough; "
+            "`emonet tune --again` when they are idle"
+        )
+    return sorted(rows.values(), key=lambda row: (not row.final, row.cost)), chosen
 
 
 def merge(

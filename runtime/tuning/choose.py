@@ -26,8 +26,8 @@ def choose(rows: Iterable[Measured]) -> Measured | None:
     found = [row for row in found if row.final] or found
     if not found:
         return None
-    best = max(row.images_per_second for row in found)
-    ties = [row for row in found if row.images_per_second * (1 + TIE) >= best]
+    best = min(row.cost for row in found)
+    ties = [row for row in found if row.cost <= best * (1 + TIE)]
     return min(ties, key=_preference)
 
 
@@ -37,5 +37,5 @@ def _preference(row: Measured) -> tuple[int, int, bool, float]:
         -PRECISIONS[way.precision].bits,
         way.threads or 0,
         way.target == "cpu",
-        row.p50_ms / way.batch,
+        row.cost,
     )

@@ -19,7 +19,7 @@ from emonet_deploy.runtime.tuning.machine import Machine
 __all__ = ["TuningRecord", "read_record", "record_path", "write_record"]
 
 _MAX_RECORD: Final = 1 << 20
-_TIMES: Final = {"p50_ms": float, "n": int, "final": bool, "date": str}
+_TIMES: Final = {"p25_ms": float, "p50_ms": float, "n": int, "final": bool, "date": str}
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def write_record(path: Path, record: TuningRecord) -> None:
 
 def _to_dict(row: Measured) -> dict[str, Any]:
     return asdict(row.configuration) | {
+        "p25_ms": row.p25_ms,
         "p50_ms": row.p50_ms,
         "images_per_second": row.images_per_second,
         "n": row.n,
@@ -134,7 +135,8 @@ def _row(raw: Mapping[str, Any]) -> Measured:
     if Path(words["file"]).name != words["file"]:  # a name, never a way out of the folder
         raise ValueError("file")
     times = {name: _of(raw, name, kind) for name, kind in _TIMES.items()}
-    if not (isfinite(times["p50_ms"]) and times["p50_ms"] > 0 and words["batch"] > 0):
+    sane = all(isfinite(times[name]) and times[name] > 0 for name in ("p25_ms", "p50_ms"))
+    if not sane or words["batch"] < 1:
         raise ValueError("p50_ms")
     return Measured(Configuration(**words), **times)
 

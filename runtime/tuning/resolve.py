@@ -67,13 +67,12 @@ def resolve_tuned(
     file = folder / way.file if way.file else checkpoint
     if problem := holds(way, file):
         return Resolved(note=f"{ignored} {problem}; `emonet tune` measures anew what has changed")
-    cost = row.p50_ms / way.batch
     threads = "" if way.threads is None else f" with {way.threads} threads"
     return Resolved(
         way,
         file,
         f"tuned for {purpose}: {way.backend} on {file.name}{threads} "
-        f"({cost:.1f} ms an image when measured, {path.name})",
+        f"({row.cost:.1f} ms an image when measured, {path.name})",
     )
 
 

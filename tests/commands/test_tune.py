@@ -51,7 +51,7 @@ def ways(tmp_path, source):
 
 
 def measured(ways, ms, date="a", final=True):
-    return {way: Measured(way, ms, 7, final, date) for way in ways}
+    return {way: Measured(way, ms, ms, 7, final, date) for way in ways}
 
 
 def test_every_file_is_tried_on_each_engine_with_each_number_of_threads(ways):

@@ -31,7 +31,7 @@ def folder(tmp_path):
             precision="fp32", target=target, interface="tensor", device="cpu", threads=threads,
             batch=1, libraries=library_versions("onnx"),
         )  # fmt: skip
-        rows.append(Measured(way, 100.0 - 20 * number, 7, True, "2026-01-01T00:00:00+00:00"))
+        rows.append(Measured(way, 100.0 - 20 * number, 110.0, 7, True, "2026-01-01T00:00:00+00:00"))
     record = TuningRecord(8, "standin", Machine.here(), tuple(rows), {"latency": rows[1]})
     write_record(record_path(tmp_path, 8), record)
     return tmp_path
