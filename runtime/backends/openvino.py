@@ -58,7 +58,7 @@ class OpenVinoSession(DataParallelSession[Requests]):
             # One image after the other, in a shape that is known when the kernels are chosen.
             model.reshape({t.name: [size or 1 for size in t.shape] for t in info.inputs})
             # Without the hint, processors with bfloat16 would compute float32 layers in that.
-            kind = "bf16" if info.precision == "bf16" else "f32"
+            kind: Literal["f32", "bf16"] = "bf16" if info.precision == "bf16" else "f32"
             self._compile = partial(_requests, core, model, kind)
             options = {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
             requests = self._compile({"PERFORMANCE_HINT": "LATENCY", **options}, 1)
