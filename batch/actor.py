@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfileobj
+from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Self
 
@@ -10,8 +12,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emonet_deploy.batch.listing import RunFolder, filesystem_of
+from emonet_deploy.batch.filesystems import filesystem_of
+from emonet_deploy.batch.listing import RunFolder, model_hash
 from emonet_deploy.batch.rows import Row, face_records, row_schema
+from emonet_deploy.emonet_ref.storage.path_access import exists, is_dir
+from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError, one_line
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import decode_image, read_image
@@ -154,7 +159,17 @@ class ListedFaces(Faces):
     """Reads files by their ids in the frozen list of a run, so that blocks hold numbers alone."""
 
     def __init__(self, reading: Reading, folder: RunFolder) -> None:
-        """Load the list, the model and the detector."""
+        """Load the list, the model and the detector.
+
+        Raises:
+            InputError: the model here is not the one that the run began with.
+            EmonetError: whatever loading them raises.
+        """
+        if "://" not in reading.model and folder.settings()["model"] != model_hash(reading.model):
+            raise InputError(
+                f"{reading.model} on {gethostname()} is not the model of this run",
+                hint="copy the same file to every machine",
+            )
         super().__init__(reading)
         self._files = folder.files()
 
@@ -171,15 +186,17 @@ def _fetch(file: str, folder: Path, index: int) -> Source:
         InputError: it cannot be had.
     """
     if "://" not in file:
-        path = Path(file)
-        if path.is_dir():
-            raise InputError(f"{file} is a folder by now")
+        shown = readable(file)
+        if is_dir(file):
+            raise InputError(f"{shown} is a folder, in which no picture or video was found")
+        if not exists(file) and set(file) & set("*?["):  # and is not looked for as a pattern again
+            raise InputError(f"{shown} does not exist; check the name")
         return next(iter(expand_inputs([file])))
     system, path_there = filesystem_of(file)
     here = folder / f"{index}{Path(path_there).suffix}"
     try:
-        with system.open_input_stream(path_there) as stream:
-            here.write_bytes(stream.readall())
+        with system.open_input_stream(path_there) as stream, here.open("wb") as copy:
+            copyfileobj(stream, copy)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"cannot read {file}: {one_line(error)}") from error
     return next(iter(expand_inputs([str(here)])))

@@ -5,10 +5,9 @@ were named hold by now, so that an id means the same file for as long as the run
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from os.path import abspath
 from posixpath import join
 from typing import Any
 
@@ -17,9 +16,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from emonet_deploy.batch.filesystems import file_exists, filesystem_of, replace_file
+from emonet_deploy.batch.rows import row_schema
+from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import InputError, one_line
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "model_hash"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,36 @@ class RunFolder:
         """Return the path of a file in it, within the file system."""
         return join(self.path, name)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether a run has its list here already; what it names then is not looked for again.
+
+        Raises:
+            InputError: that cannot be told.
+        """
+        try:
+            return file_exists(self.system, self.file("_run.json"))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"cannot use {self.uri}: {one_line(error)}") from error
+
+    def committed(self, known: Container[str] = ()) -> dict[str, int]:
+        """Return how many rows are there for good, by the files of the checkpoint.
+
+        Args:
+            known: files that need not be counted again.
+        """
+        system, found = self.system, dict[str, int]()
+        # Files come and go while they are counted, and a store may fail: the next look will tell.
+        with suppress(OSError, pa.ArrowException):
+            selector = fs.FileSelector(self.file("_checkpoint"), allow_not_found=True)
+            for info in system.get_file_info(selector):
+                name = info.base_name
+                if name in known or not name.endswith(".parquet") or ".pending." in name:
+                    continue
+                with system.open_input_file(info.path) as file:
+                    found[name] = int(pq.read_metadata(file).num_rows)
+        return found
+
     def freeze(self, files: Sequence[str], settings: dict[str, Any]) -> int:
         """Write the list and the settings, or check that those that lie there are of this run.
 
@@ -68,18 +100,17 @@ class RunFolder:
         """
         system = self.system
         try:
-            if not _exists(system, self.file("_run.json")):
+            if not self.frozen:
                 if not files:
                     raise InputError("no input named", hint="give pictures, videos or folders")
                 system.create_dir(self.path, recursive=True)
                 ids = pa.array(range(len(files)), pa.int64())
                 table = pa.table({"id": ids, "file": pa.array(files, pa.string())})
-                _replace(system, self.file("_list.parquet"), _parquet(table))
+                replace_file(system, self.file("_list.parquet"), _parquet(table))
                 # Last: a folder that has it, has the list as well.
                 text = json.dumps(settings, indent=2, sort_keys=True)
-                _replace(system, self.file("_run.json"), text.encode())
-            with system.open_input_stream(self.file("_run.json")) as stream:
-                before = json.loads(stream.readall())
+                replace_file(system, self.file("_run.json"), text.encode())
+            before = self.settings()
             with system.open_input_file(self.file("_list.parquet")) as file:
                 count = int(pq.read_metadata(file).num_rows)
         except (OSError, pa.ArrowException) as error:
@@ -93,72 +124,76 @@ class RunFolder:
             )
         return count
 
+    def settings(self) -> dict[str, Any]:
+        """Return what decides over the rows, as it was frozen.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self.system.open_input_stream(self.file("_run.json")) as stream:
+            return dict(json.loads(stream.readall()))
+
     def files(self) -> pa.ChunkedArray:
         """Return the names of the list, by id."""
         with self.system.open_input_file(self.file("_list.parquet")) as file:
             return pq.read_table(file).column("file")
 
     def rows(self) -> ds.Dataset:
-        """Return the rows that lie there by now; see ``row_schema``."""
-        return ds.dataset(self.file("rows"), filesystem=self.system, format="parquet")
+        """Return the rows that lie there for good by now; see ``row_schema``.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        system, rows = self.system, self.file("rows")
+        if self.complete:
+            return ds.dataset(rows, filesystem=system, format="parquet")
+        # What a run is writing, or was when it was killed, is called as its mark in the checkpoint.
+        done = {name.removesuffix(".parquet") for name in self.committed()}
+        there = system.get_file_info(fs.FileSelector(rows, allow_not_found=True))
+        files = [info.path for info in there if info.base_name.rpartition("-")[0] in done]
+        if not files:
+            return ds.dataset(row_schema().empty_table())
+        return ds.dataset(files, filesystem=system, format="parquet")
 
     @contextmanager
     def existing(self) -> Iterator[None]:
         """Let a block read what a run has left.
 
         Raises:
-            InputError: no run lies there.
+            InputError: no run lies there, or it cannot be read.
         """
+        if not self.frozen:
+            raise InputError(f"{self.uri} holds no run", hint="check the name")
         try:
             yield
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{self.uri} holds no run: {one_line(error)}", hint="check the name"
+                f"cannot read the run in {self.uri}: {one_line(error)}", hint="start it again"
             ) from error
 
     def finish(self) -> None:
         """Mark the run as complete."""
-        _replace(self.system, self.file("_SUCCESS"), b"")
+        replace_file(self.system, self.file("_SUCCESS"), b"")
 
     @property
     def complete(self) -> bool:
         """Whether all rows are there."""
-        return _exists(self.system, self.file("_SUCCESS"))
+        return file_exists(self.system, self.file("_SUCCESS"))
 
 
-def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
-    """Return the file system of a path or address, and the path within it.
+def model_hash(model: str) -> str:
+    """Return what tells a model's file from every other.
 
     Raises:
-        InputError: none is known.
+        InputError: it cannot be read.
     """
     try:
-        return fs.FileSystem.from_uri(uri) if "://" in uri else _local(uri)
-    except (ValueError, OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"cannot reach {uri}: {one_line(error)}", hint="check the address"
-        ) from error
-
-
-def _local(path: str) -> tuple[fs.FileSystem, str]:
-    return fs.LocalFileSystem(), abspath(path)
-
-
-def _exists(system: fs.FileSystem, path: str) -> bool:
-    return bool(system.get_file_info(path).type == fs.FileType.File)
+        return f"sha256:{sha256_file(model)}"
+    except OSError as error:
+        raise InputError(f"cannot read {model}: {one_line(error)}") from error
 
 
 def _parquet(table: pa.Table) -> bytes:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
     return bytes(buffer.getvalue().to_pybytes())
-
-
-def _replace(system: fs.FileSystem, path: str, data: bytes) -> None:
-    """Write a file so that it is whole or not there: object stores are so, others rename."""
-    whole = isinstance(system, fs.S3FileSystem)
-    temporary = path if whole else f"{path}.writing"
-    with system.open_output_stream(temporary) as stream:
-        stream.write(data)
-    if not whole:
-        system.move(temporary, path)

@@ -1,15 +1,16 @@
 """What the rows of a run say together: means, shares and changes, by person, clip, hour, folder."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from posixpath import dirname
 from typing import Any
 
 from emonet_deploy.batch.choices import Grouping
 from emonet_deploy.batch.listing import RunFolder
+from emonet_deploy.runtime.output.table_formats import Table
 
-__all__ = ["Summary", "summary_rows"]
+__all__ = ["Summary", "summary_rows", "summary_table"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,20 @@ def summary_rows(out: str, by: Grouping) -> list[Summary]:
                 group.transitions[f"{last} > {face['expression']}"] += 1
             before[face["face"]] = face["expression"]
     return [_summary(name, sums[name]) for name in sorted(sums)]
+
+
+def summary_table(groups: Sequence[Summary]) -> Table:
+    """Return a line for each group: what it has most of, and how often that changes."""
+    return Table(
+        ("group", "faces", "valence", "arousal", "expression", "share", "changes"),
+        [
+            (
+                group.group, str(group.faces), f"{group.valence:+.3f}", f"{group.arousal:+.3f}",
+                group.expression, f"{group.shares[group.expression]:.0%}", str(group.changes),
+            )
+            for group in groups
+        ],
+    )  # fmt: skip
 
 
 def _files(out: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -1,37 +1,44 @@
 """``emonet batch`` and ``emonet summarize``: faces of very many files, and what they say."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from threading import Timer
+from typing import Annotated, ClassVar, Final
 
 import typer
 
 from emonet_deploy.batch.choices import Grouping
-from emonet_deploy.commands.console import print_table, say, show, warn, write_json
+from emonet_deploy.commands.console import print_table, progress_bar, say, show, warn, write_json
 from emonet_deploy.commands.options import (
     Clips,
     DetectedFaces,
-    Device,
-    Engine,
     JsonFile,
-    Threads,
+    Model,
     engine_of,
 )
 from emonet_deploy.commands.process.exit_codes import ExitCode
+from emonet_deploy.emonet_ref.optional_packages import needs
 
 __all__ = ["batch", "summarize"]
 
+_PATIENCE: Final = 60.0
+"""Seconds that Ray may take to start or answer."""
+
+Report = Annotated[Path | None, typer.Option(help="Folder for an HTML page.")]
+
+Update = Callable[[int, int], None]
+
 
 @dataclass(frozen=True)
-class Artifact:
+class Artifact(Model):
     """What predicts, on each worker."""
 
-    panel: ClassVar[str] = "Model"
-
-    model: Annotated[str, typer.Option(help="An artifact, or a served one's address.")]
-    engine: Engine = None
-    device: Device = "auto"
-    threads: Threads = None
+    out: Annotated[
+        Path, typer.Option("--artifacts", help="Folder of the artifacts that are made.")
+    ] = Path("artifacts")
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def batch(
     faces: DetectedFaces,
     clips: Clips,
     machines: Machines,
-    out: Annotated[str, typer.Option("--out", help="Folder or address of the results.")],
+    rows: Annotated[str, typer.Option("--out", help="Folder or address of the results.")],
     inputs: Annotated[
         list[str] | None, typer.Argument(help="Pictures, clips, folders, patterns, addresses.")
     ] = None,
@@ -65,17 +72,34 @@ def batch(
     ] = None,
     faces_at_once: Annotated[int, typer.Option("--batch", help="Faces run at once.", min=1)] = 8,
     landmarks: Annotated[bool, typer.Option("--landmarks", help="Write landmarks too.")] = False,
+    report: Report = None,
 ) -> None:
     """Read very many pictures and clips, on one machine or many; the same line again goes on.
 
     Files that cannot be read are rows with the reason, and exit code 1.
     """
-    from emonet_deploy.batch.actor import Reading
-    from emonet_deploy.batch.inputs import list_files
-    from emonet_deploy.batch.run import Cluster, run_batch
+    with needs("batch", "run over many machines"):
+        from emonet_deploy.batch.actor import Reading
+        from emonet_deploy.batch.cluster import Cluster
+        from emonet_deploy.batch.inputs import list_files
+        from emonet_deploy.batch.listing import RunFolder
+        from emonet_deploy.batch.run import run_batch
     from emonet_deploy.runtime.backends.registry import load_session
 
+    begun = RunFolder.of(rows).frozen
+    files = [] if begun else list_files(inputs or (), listed, say)
+    if begun:
+        say(f"{rows} has its list of files: going on with that")
     artifact, backend = model.model, engine_of(model.engine, model.device)
+    if artifact is None:
+        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
+
+        source = resolve_checkpoint(model.checkpoint, model.nclass, say)
+        ((path, backend),) = obtain(
+            [backend or "onnx"], [model.precision], model.nclass, source, model.out, say,
+            [model.target],
+        )  # fmt: skip
+        artifact = str(path)
     with load_session(artifact, backend, model.device, model.threads) as session:
         info = session.info
     if info.checkpoint.startswith("standin"):
@@ -98,8 +122,13 @@ def batch(
         landmarks,
     )
     cluster = Cluster(machines.ray, machines.workers, machines.cpus, machines.gpus, machines.block)
-    found = run_batch(list_files(inputs or (), listed, say), out, reading, info, cluster)
-    show(f"{found.rows} of {found.files} files, {found.faces} faces, in {out}")
+    with progress_bar("files") as progress, _patience(progress) as update:
+        found = run_batch(files, rows, reading, info, cluster, update)
+    show(f"{found.rows} of {found.files} files, {found.faces} faces, in {rows}")
+    if report is not None:
+        from emonet_deploy.batch.report import write_report
+
+        say(f"report: {write_report(report, rows, 'folder')}")
     for file, reason in found.reasons:
         warn(f"unreadable: {file}: {reason}")
     if found.unreadable:
@@ -107,27 +136,45 @@ def batch(
         raise typer.Exit(ExitCode.ERROR)
 
 
+@contextmanager
+def _patience(progress: Update) -> Iterator[Update]:
+    """Yield what is told of progress; end the process if that takes too long to begin.
+
+    Ray waits for its own processes in C, where nothing can interrupt it.
+    """
+
+    def give_up() -> None:
+        warn(f"error: Ray does not answer after {_PATIENCE:g} s")
+        warn("hint: is that address a Ray cluster's, and does its network let everything through?")
+        os._exit(ExitCode.ERROR)
+
+    timer = Timer(_PATIENCE, give_up)
+    timer.daemon = True
+
+    def update(done: int, total: int) -> None:
+        timer.cancel()
+        progress(done, total)
+
+    timer.start()
+    try:
+        yield update
+    finally:
+        timer.cancel()
+
+
 def summarize(
     results: Annotated[str, typer.Argument(help="Folder or address that `emonet batch` wrote.")],
     by: Annotated[Grouping, typer.Option(help="What a line is about.")] = "clip",
     json: JsonFile = None,
+    report: Report = None,
 ) -> None:
     """Print means, shares and changes of expression over the rows of a run."""
-    from emonet_deploy.batch.summary import summary_rows
-    from emonet_deploy.runtime.output.table_formats import Table
+    with needs("batch", "read what a batch wrote"):
+        from emonet_deploy.batch.report import write_report
+        from emonet_deploy.batch.summary import summary_rows, summary_table
 
     rows = summary_rows(results, by)
-    columns = ("group", "faces", "valence", "arousal", "expression", "share", "changes")
-    print_table(
-        Table(
-            columns,
-            [
-                (
-                    row.group, str(row.faces), f"{row.valence:+.3f}", f"{row.arousal:+.3f}",
-                    row.expression, f"{row.shares[row.expression]:.0%}", str(row.changes),
-                )
-                for row in rows
-            ],
-        )
-    )  # fmt: skip
+    print_table(summary_table(rows))
     write_json(json, [row.as_dict() for row in rows])
+    if report is not None:
+        say(f"report: {write_report(report, results, by)}")

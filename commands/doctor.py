@@ -10,10 +10,15 @@ __all__ = ["doctor"]
 
 def doctor(json_file: JsonFile = None) -> None:
     """Tell what runs here, and what to install for the rest."""
-    from emonet_deploy.runtime.doctor import examine, examine_machine, examine_servers
+    from emonet_deploy.runtime.doctor import (
+        examine,
+        examine_clusters,
+        examine_machine,
+        examine_servers,
+    )
     from emonet_deploy.runtime.output.table_formats import Table
 
-    rows = [*examine(), *examine_servers(), *examine_machine()]
+    rows = [*examine(), *examine_servers(), *examine_clusters(), *examine_machine()]
     table = Table(
         ("backend or part", "to", "ready", "has", "missing, and what to type"),
         [

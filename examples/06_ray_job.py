@@ -1,38 +1,33 @@
-"""Pictures of a folder on Ray Data: 06_ray_job.py artifacts/emonet_8.fp32.onnx faces/ out/."""
+"""Pictures of a folder on Ray Data: 06_ray_job.py artifacts/emonet_8.fp32.onnx faces/ out/.
+
+`emonet batch` does more: it goes on where a run ended. This is for a pipeline of your own.
+"""
 
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
+import ray
 import ray.data
 
-from emonet_deploy.errors import EmonetError
-from emonet_deploy.runtime import Predictor, load_session
-from emonet_deploy.runtime.media.image import read_image
-
-
-class Emotions:
-    """A session in each worker; on GPUs pass an engine, and `num_gpus=1` below."""
-
-    def __init__(self, model: str) -> None:
-        self.predictor = Predictor(load_session(model, threads=1))
-
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Read one face crop; what is wrong with a picture stays with that picture."""
-        try:
-            (said,) = self.predictor.predict([read_image(row["path"])])
-        except EmonetError as error:
-            return row | {"expression": "", "valence": float("nan"), "error": str(error)}
-        return row | {"expression": said.expression, "valence": said.valence, "error": ""}
+from emonet_deploy.batch.actor import Faces, Reading
 
 
 def main(model: str, folder: str, out: str) -> None:
-    """Write one Parquet table, in parts."""
-    paths = [{"path": str(p)} for p in sorted(Path(folder).resolve().rglob("*.png"))]
-    worker = {"fn_constructor_args": [os.path.abspath(model)], "concurrency": os.cpu_count()}
-    ray.data.from_items(paths).map(Emotions, **worker).write_parquet(os.path.abspath(out))
-    print(len(paths), "pictures in", out)
+    """Write one Parquet table, in parts: a row for each file, its faces nested in it."""
+    files = [{"file": str(path)} for path in sorted(Path(folder).resolve().rglob("*.png"))]
+    workers = os.cpu_count() or 1
+    # One CPU beside those of the workers: without, Ray Data would wait for ever to read and write.
+    ray.init(num_cpus=workers + 1)
+    ray.data.from_items(files).map_batches(
+        Faces,
+        fn_constructor_args=(Reading(os.path.abspath(model), detector="none"),),
+        batch_size=64,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=1,
+    ).write_parquet(os.path.abspath(out))
+    print(len(files), "pictures in", out)
 
 
 if __name__ == "__main__":

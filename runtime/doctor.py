@@ -21,17 +21,20 @@ from emonet_deploy.runtime.requirements import (
     MOSEC,
     ONNXRUNTIME,
     OPENCV,
+    RAY,
     TRITON_SERVER,
     Requirement,
 )
 
-__all__ = ["Examination", "examine", "examine_machine", "examine_servers"]
+__all__ = ["Examination", "examine", "examine_clusters", "examine_machine", "examine_servers"]
 
 _TWINS: Final = (
     ("onnxruntime-gpu", "onnxruntime"),
     ("opencv-python", "opencv-python-headless"),
 )
 """Packages that install into one folder: of both, whichever came last has overwritten files."""
+
+_Purpose = Purpose | Literal["serve", "batch", "check"]
 
 _TELEMETRY: Final = "ORT_DISABLE_TELEMETRY"
 
@@ -42,14 +45,15 @@ class Examination:
 
     Attributes:
         backend: its name, or that of the part.
-        purpose: ``run`` or ``build`` for a backend, ``serve`` for a server, ``check`` for a part.
+        purpose: ``run`` or ``build`` for a backend, ``serve`` for a server, ``batch`` for
+            many machines, ``check`` for a part.
         has: what was found, with versions.
         missing: what it cannot do without, each with the command that brings it.
         optional: what it can do without, likewise.
     """
 
     backend: str
-    purpose: Purpose | Literal["serve", "check"]
+    purpose: _Purpose
     has: tuple[str, ...]
     missing: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -76,6 +80,11 @@ def examine_servers() -> list[Examination]:
     ]
 
 
+def examine_clusters() -> list[Examination]:
+    """Examine what runs over many machines from here."""
+    return [_examine("ray", "batch", (RAY,))]
+
+
 def examine_machine() -> list[Examination]:
     """Examine what every run needs beside its backend, and what is known to go wrong."""
     model, _ = processor()
@@ -90,9 +99,7 @@ def examine_machine() -> list[Examination]:
     ]
 
 
-def _examine(
-    name: str, purpose: Purpose | Literal["serve", "check"], requirements: Sequence[Requirement]
-) -> Examination:
+def _examine(name: str, purpose: _Purpose, requirements: Sequence[Requirement]) -> Examination:
     found = [requirement.find() for requirement in requirements]
     absent = [item for item in found if item.version is None]
     has = [str(item) for item in found if item.version]

@@ -34,6 +34,7 @@ __all__ = [
     "OPENCV",
     "OPENVINO",
     "PYCUDA",
+    "RAY",
     "RTX_GPU",
     "TENSORRT",
     "TENSORRT_RTX",
@@ -263,6 +264,7 @@ RTX_GPU: Final = NvidiaGpu(
     RTX_CAPABILITIES, "TensorRT-RTX", "use --engine trt, which runs on every NVIDIA GPU from 7.5 on"
 )
 MOSEC: Final = Package("mosec", ("mosec",), "mosec>=0.9.8")
+RAY: Final = Package("ray.data", ("ray",), "ray[data]>=2.60")
 TRITON_CLIENT: Final = Package(
     "tritonclient.grpc", ("tritonclient",), "tritonclient[grpc]", optional=True
 )

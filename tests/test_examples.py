@@ -104,8 +104,8 @@ def test_a_job_on_ray(folder):
     run(folder, "06", "m.onnx", "crops", "out")
     rows = parquet.read_table(folder / "out").to_pylist()
     assert len(rows) == 4
-    assert [Path(row["path"]).name for row in rows if row["error"]] == ["broken.png"]
-    assert all(abs(row["valence"]) <= 1 for row in rows if not row["error"])
+    assert [Path(row["file"]).name for row in rows if row["error"]] == ["broken.png"]
+    assert all(abs(row["faces"][0]["valence"]) <= 1 for row in rows if not row["error"])
 
 
 def test_inside_fastapi(folder, monkeypatch):

@@ -29,6 +29,7 @@ static int is_far(const struct sockaddr *address, char *text, socklen_t size) {
     if (address && address->sa_family == AF_INET6) {
         const struct in6_addr *ip = &((const struct sockaddr_in6 *)address)->sin6_addr;
         inet_ntop(AF_INET6, ip, text, size);
+        if (IN6_IS_ADDR_V4MAPPED(ip)) return ip->s6_addr[12] != 127;
         return !IN6_IS_ADDR_LOOPBACK(ip) && !IN6_IS_ADDR_UNSPECIFIED(ip);
     }
     return 0;

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from emonet_deploy.runtime.doctor import examine_machine, examine_servers
+from emonet_deploy.runtime.doctor import examine_clusters, examine_machine, examine_servers
 
 
 def rows():
@@ -42,6 +42,16 @@ def test_servers_are_examined_too(tmp_path, monkeypatch):
     (tmp_path / "tritonserver").chmod(0o755)
     (_, triton) = examine_servers()
     assert "cannot be loaded (libfoo.so: cannot open)" in triton.missing[0]
+
+
+def test_what_runs_over_many_machines_is_examined_too(monkeypatch):
+    (row,) = examine_clusters()
+    assert (row.backend, row.purpose, row.ready) == ("ray", "batch", True)
+    assert row.has[0].startswith("ray 2.")
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    (row,) = examine_clusters()
+    assert not row.ready
+    assert "pip install 'ray[data]>=2.60'" in row.missing[0]
 
 
 @pytest.mark.parametrize(
