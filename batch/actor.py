@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfileobj
-from socket import gethostname
 from tempfile import TemporaryDirectory
 from typing import Self
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from emonet_deploy.batch.filesystems import filesystem_of
-from emonet_deploy.batch.listing import RunFolder, model_hash
+from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.rows import Row, face_records, row_schema
 from emonet_deploy.emonet_ref.storage.path_access import exists, is_dir
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
@@ -165,11 +164,7 @@ class ListedFaces(Faces):
             InputError: the model here is not the one that the run began with.
             EmonetError: whatever loading them raises.
         """
-        if "://" not in reading.model and folder.settings()["model"] != model_hash(reading.model):
-            raise InputError(
-                f"{reading.model} on {gethostname()} is not the model of this run",
-                hint="copy the same file to every machine",
-            )
+        folder.require_model(reading.model)
         super().__init__(reading)
         self._files = folder.files()
 

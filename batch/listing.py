@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from posixpath import join
+from socket import gethostname
 from typing import Any
 
 import pyarrow as pa
@@ -132,6 +133,18 @@ class RunFolder:
         """
         with self.system.open_input_stream(self.file("_run.json")) as stream:
             return dict(json.loads(stream.readall()))
+
+    def require_model(self, model: str) -> None:
+        """Raise unless a file on this machine is the model that the run began with.
+
+        Raises:
+            InputError: it is not; the model of an address is not looked at.
+        """
+        if "://" not in model and self.settings()["model"] != model_hash(model):
+            raise InputError(
+                f"{model} on {gethostname()} is not the model of this run",
+                hint="copy the same file to every machine",
+            )
 
     def files(self) -> pa.ChunkedArray:
         """Return the names of the list, by id."""

@@ -7,7 +7,9 @@ names it; the same run started again skips what has its name and removes what wa
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
 
 from emonet_deploy.batch.actor import ListedFaces, Reading
 from emonet_deploy.batch.cluster import Cluster, connected, worker_count
@@ -18,10 +20,17 @@ from emonet_deploy.errors import BackendError, EmonetError, one_line
 from emonet_deploy.runtime.detection.load import default_detector
 from emonet_deploy.runtime.metadata import ModelInfo
 
-__all__ = ["run_batch", "run_settings"]
+__all__ = ["Worker", "run_batch", "run_settings", "write_rows"]
 
 _PLACE: Final = ("threads", "device", "batch")
 """Options that change how fast rows are made, and not which."""
+
+
+class Worker(Protocol):
+    """What answers ids with rows."""
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Return a row for each id."""
 
 
 def run_settings(reading: Reading, info: ModelInfo) -> dict[str, Any]:
@@ -65,22 +74,48 @@ def run_batch(
     """
     folder = RunFolder.of(out)
     total = folder.freeze(files, run_settings(reading, info))
-    if not folder.complete:
-        with connected(cluster) as nodes, watched(folder, total, progress):
-            workers = worker_count(nodes, cluster)
-            _write_rows(folder, total, reading, cluster, workers)
-        folder.finish()
+    write_rows(folder, total, ListedFaces, (reading, folder), cluster, progress)
     return count_rows(out)
 
 
-def _write_rows(
-    folder: RunFolder, total: int, reading: Reading, cluster: Cluster, workers: int
+def write_rows(
+    folder: RunFolder,
+    total: int,
+    worker: type[Worker],
+    arguments: Sequence[object],
+    cluster: Cluster,
+    progress: Progress = lambda done, total: None,
 ) -> None:
-    """Let workers read what has no row yet.
+    """Let workers answer the ids below ``total`` that have no row yet, and write their rows.
+
+    Args:
+        folder: of the run.
+        total: how many ids there are.
+        worker: made on other machines with ``arguments``; is called with tables that have a column
+            ``id``, and answers a row for each, which has that too.
+        arguments: of the worker.
+        cluster: where.
+        progress: see there.
 
     Raises:
-        EmonetError: of a worker, by other than its input.
+        EmonetError: as ``run_batch`` has it.
     """
+    if folder.complete:
+        return
+    with connected(cluster) as nodes, watched(folder, total, progress):
+        count = worker_count(nodes, cluster)
+        _map(folder, total, worker, arguments, cluster, count)
+    folder.finish()
+
+
+def _map(
+    folder: RunFolder,
+    total: int,
+    worker: type[Worker],
+    arguments: Sequence[object],
+    cluster: Cluster,
+    count: int,
+) -> None:
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
     from ray.exceptions import RayError
@@ -96,11 +131,11 @@ def _write_rows(
     try:
         with ray.data.DataContext.current(context):
             ray.data.range(total, override_num_blocks=ceil(total / cluster.block)).map_batches(
-                ListedFaces,
-                fn_constructor_args=(reading, folder),
+                worker,
+                fn_constructor_args=arguments,
                 batch_size=cluster.block,
                 batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count),
                 num_cpus=cluster.cpus,
                 num_gpus=cluster.gpus,
                 udf_modifying_row_count=False,

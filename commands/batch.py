@@ -1,17 +1,13 @@
 """``emonet batch`` and ``emonet summarize``: faces of very many files, and what they say."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import typer
 
 from emonet_deploy.batch.choices import Grouping
-from emonet_deploy.commands.console import print_table, progress_bar, say, show, warn, write_json
+from emonet_deploy.commands.console import print_table, ray_progress, say, show, warn, write_json
 from emonet_deploy.commands.options import (
     Clips,
     DetectedFaces,
@@ -24,12 +20,7 @@ from emonet_deploy.emonet_ref.optional_packages import needs
 
 __all__ = ["batch", "summarize"]
 
-_PATIENCE: Final = 60.0
-"""Seconds that Ray may take to start or answer."""
-
 Report = Annotated[Path | None, typer.Option(help="Folder for an HTML page.")]
-
-Update = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -122,8 +113,8 @@ def batch(
         landmarks,
     )
     cluster = Cluster(machines.ray, machines.workers, machines.cpus, machines.gpus, machines.block)
-    with progress_bar("files") as progress, _patience(progress) as update:
-        found = run_batch(files, rows, reading, info, cluster, update)
+    with ray_progress("files") as progress:
+        found = run_batch(files, rows, reading, info, cluster, progress)
     show(f"{found.rows} of {found.files} files, {found.faces} faces, in {rows}")
     if report is not None:
         from emonet_deploy.batch.report import write_report
@@ -134,32 +125,6 @@ def batch(
     if found.unreadable:
         warn(f"error: {found.unreadable} of {found.files} files could not be read")
         raise typer.Exit(ExitCode.ERROR)
-
-
-@contextmanager
-def _patience(progress: Update) -> Iterator[Update]:
-    """Yield what is told of progress; end the process if that takes too long to begin.
-
-    Ray waits for its own processes in C, where nothing can interrupt it.
-    """
-
-    def give_up() -> None:
-        warn(f"error: Ray does not answer after {_PATIENCE:g} s")
-        warn("hint: is that address a Ray cluster's, and does its network let everything through?")
-        os._exit(ExitCode.ERROR)
-
-    timer = Timer(_PATIENCE, give_up)
-    timer.daemon = True
-
-    def update(done: int, total: int) -> None:
-        timer.cancel()
-        progress(done, total)
-
-    timer.start()
-    try:
-        yield update
-    finally:
-        timer.cancel()
 
 
 def summarize(

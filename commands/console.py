@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from emonet_deploy.commands.process.deadline import deadline
 from emonet_deploy.commands.process.streams import standard_output
 from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
@@ -32,6 +33,7 @@ __all__ = [
     "print_parity",
     "print_table",
     "progress_bar",
+    "ray_progress",
     "say",
     "set_verbosity",
     "show",
@@ -42,6 +44,9 @@ __all__ = [
 _LOGGER: Final = logging.getLogger("emonet_deploy")
 _QUIET: Final = logging.ERROR
 """The level at which the logger of the toolkit stands when only errors and results are wanted."""
+
+_PATIENCE: Final = 60.0
+"""Seconds that Ray may take to start or answer; where nothing reaches it, it waits for ever."""
 
 _LISTED = 20
 """How many missing pictures are named."""
@@ -196,6 +201,23 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show a bar on a terminal, nothing elsewhere; yields ``update(done, total)``."""
     with _bar(label) as update:
         yield lambda done, total: update(label, done, total)
+
+
+@contextmanager
+def ray_progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for a run on Ray; end the process if that does not begin within a minute."""
+
+    def tell() -> None:
+        warn(f"error: Ray does not answer after {_PATIENCE:g} s")
+        warn("hint: is that address a Ray cluster's, and does its network let everything through?")
+
+    with progress_bar(label) as update, deadline(_PATIENCE, tell) as begun:
+
+        def progress(done: int, total: int) -> None:
+            begun()
+            update(done, total)
+
+        yield progress
 
 
 @contextmanager

@@ -6,7 +6,7 @@ overlaps with inference and memory does not grow with the number of samples.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,7 +32,14 @@ from emonet_deploy.runtime.pipeline.artifact_interfaces import (
 )
 from emonet_deploy.runtime.pipeline.preprocess import crop_box, stretch_face
 
-__all__ = ["Evaluation", "Missing", "crop_sample", "evaluate"]
+__all__ = [
+    "Evaluation",
+    "Missing",
+    "crop_sample",
+    "evaluate",
+    "evaluation_of",
+    "predict_samples",
+]
 
 
 @dataclass(frozen=True)
@@ -130,10 +137,34 @@ def evaluate(
                 if predictions is not None:
                     predictions.append(loaded.numbers, values)
             progress(int(np.count_nonzero(~np.isnan(table[:, 0]))) + len(missing), n)
+    return evaluation_of(dataset, table, missing, flip, fresh, time.perf_counter() - started)
+
+
+def evaluation_of(
+    dataset: Dataset,
+    table: NDArray[np.float64],
+    missing: Sequence[Missing],
+    flip: bool,
+    fresh: int,
+    seconds: float,
+) -> Evaluation:
+    """Put predictions beside the truth.
+
+    Args:
+        dataset: what was predicted.
+        table: class, valence and arousal of each sample, N x 3; NaN where there is none.
+        missing: the samples without, and why.
+        flip: see ``Evaluation``, for ``fresh`` and ``seconds`` as well.
+        fresh: of the predictions.
+        seconds: they took.
+
+    Raises:
+        DatasetError: there is not one prediction.
+    """
     numbers = np.flatnonzero(~np.isnan(table[:, 0]))
     if not numbers.size:
         raise DatasetError(
-            f"not one of the {n} pictures could be used; the first: {missing[0].reason}"
+            f"not one of the {len(dataset)} pictures could be used; the first: {missing[0].reason}"
         )
     found = table[numbers]
     return Evaluation(
@@ -144,8 +175,22 @@ def evaluate(
         missing=tuple(missing),
         flip=flip,
         fresh=fresh,
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
+
+
+def predict_samples(
+    session: Session, dataset: Dataset, numbers: list[int], flip: bool
+) -> tuple[list[int], NDArray[np.float64], list[Missing]]:
+    """Read and run the samples with these numbers as one batch, as ``evaluate`` does.
+
+    Returns:
+        The numbers of those that could be used; class, valence and arousal of each, N x 3; the
+        others.
+    """
+    loaded = _load(dataset, numbers, session.info, flip)
+    values = _predict(session, loaded) if loaded.numbers else np.empty((0, 3))
+    return loaded.numbers, values, loaded.missing
 
 
 def crop_sample(dataset: Dataset, sample: Sample) -> NDArray[np.uint8]:

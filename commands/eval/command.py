@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from emonet_deploy.commands.console import print_accuracy, progress_bar, say, write_json
-from emonet_deploy.commands.eval.options import Gates, Samples
+from emonet_deploy.commands.eval.options import Gates, Machines, Samples
 from emonet_deploy.commands.options import (
     Artifacts,
     Device,
@@ -24,6 +24,7 @@ __all__ = ["evaluate"]
 def evaluate(
     samples: Samples,
     gates: Gates,
+    machines: Machines,
     artifact: Annotated[
         str | None,
         typer.Argument(help="Artifact, or a served one's address; else that of the options."),
@@ -66,7 +67,8 @@ def evaluate(
         check_outputs([json_file, page], [artifact, made.path], kept=samples.files)
     load = partial(load_session, device=device, threads=threads)
     judged = Evaluated(artifact, backend, made, nclass, checkpoint)
-    summary = run_eval(judged, samples, gates, load, say, progress_bar)
+    many = None if machines.ray is None and machines.rows is None else machines
+    summary = run_eval(judged, samples, gates, load, say, progress_bar, many)
     print_accuracy(summary)
     environment = describe_environment()
     write_json(json_file, {**summary.to_dict(), "environment": environment})

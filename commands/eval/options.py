@@ -9,7 +9,7 @@ import typer
 from emonet_deploy.benchmarks.choices import DatasetFormat, Split
 from emonet_deploy.errors import InputError
 
-__all__ = ["Gates", "Samples"]
+__all__ = ["Gates", "Machines", "Samples"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,26 @@ class Samples:
         """The files that are to be written: predictions, and what they were made with."""
         rows = self.predictions
         return [] if rows is None else [rows, Path(f"{rows}.json")]
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where samples are run, when one machine is not enough."""
+
+    panel: ClassVar[str] = "Machines"
+
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Run on Ray: local, auto, or a cluster's address; with --rows."),
+    ] = None
+    rows: Annotated[
+        str | None,
+        typer.Option(help="With --ray: folder or address of the predictions; goes on from them."),
+    ] = None
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(help="With --ray: that hold the model; else all there is room for.", min=1),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
@@ -16,7 +17,8 @@ from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
 from emonet_deploy.benchmarks.datasets.base import Dataset
 from emonet_deploy.benchmarks.datasets.load import read_dataset
 from emonet_deploy.benchmarks.datasets.procedural import make_procedural
-from emonet_deploy.commands.eval.options import Gates, Samples
+from emonet_deploy.commands.console import ray_progress
+from emonet_deploy.commands.eval.options import Gates, Machines, Samples
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.emonet_ref.storage.atomic_write import require_writable, sha256_file
 from emonet_deploy.emonet_ref.storage.cache import CACHE_ADVICE, cache_dir
@@ -32,7 +34,7 @@ __all__ = ["PROCEDURAL_SAMPLES", "Evaluated", "run_eval"]
 
 PROCEDURAL_SAMPLES: Final = 64
 
-Load = Callable[[str | Path, Backend | None], Session]
+Load = Callable[..., Session]
 Say = Callable[[str], None]
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 """Shows a labelled progress bar while it is open."""
@@ -64,6 +66,7 @@ def run_eval(
     load: Load,
     say: Say,
     bar: Bar,
+    machines: Machines | None = None,
 ) -> Summary:
     """Evaluate an artifact, and another one beside it if asked to.
 
@@ -74,6 +77,7 @@ def run_eval(
         load: opens an artifact as a session.
         say: takes a note for the user.
         bar: shows progress.
+        machines: where the artifact is run, if not here; what it is compared with is run here.
 
     Raises:
         EmonetError: of many kinds; what was predicted by then is kept in ``samples.predictions``.
@@ -105,20 +109,23 @@ def run_eval(
                 say(f"left out: {count} {reason}")
             dataset = dataset.first(samples.limit) if samples.limit else dataset
         kept = None
+        settings = {
+            "artifact": artifact if session.backend == "v2" else sha256_file(artifact),
+            "backend": session.backend,
+            "provider": session.provider,
+            "flip": samples.flip,
+        }
         if samples.predictions is not None:
-            settings = {
-                "artifact": artifact if session.backend == "v2" else sha256_file(artifact),
-                "backend": session.backend,
-                "provider": session.provider,
-                "flip": samples.flip,
-            }
             kept = PredictionFile(samples.predictions, dataset, settings)
         other = None
         if gates.against is not None:
             against = reference() if gates.against == "reference" else gates.against
             other = stack.enter_context(load(against, None))
 
-        run = _run(session, dataset, samples, bar, kept)
+        if machines is None:
+            run = _run(session, dataset, samples, bar, kept)
+        else:
+            run = _run_on(machines, judged, load, dataset, samples, settings)
         comparable = gates.check or dataset.is_published
         published = PUBLISHED[nclass] if comparable else None
         summary = Summary.of(run, session, identity, published)
@@ -150,6 +157,25 @@ def _procedural(
     return replace(
         read_affectnet(root, nclass), name="procedural faces", left_out={}, is_published=False
     )
+
+
+def _run_on(
+    machines: Machines,
+    judged: Evaluated,
+    load: Load,
+    dataset: Dataset,
+    samples: Samples,
+    settings: dict[str, Any],
+) -> Evaluation:
+    # Needs Ray, which an evaluation on one machine does not.
+    from emonet_deploy.commands.eval.over_machines import Judge, absolute, evaluate_on
+
+    model = absolute(judged.artifact)
+    here = replace(dataset, pictures=dataset.pictures.absolute())
+    judge = Judge(model, partial(load, backend=judged.backend), here, samples.flip, samples.batch)
+    artifact = f"sha256:{settings.pop('artifact')}" if "://" not in model else model
+    with ray_progress("batches") as progress:
+        return evaluate_on(machines, judge, settings | {"model": artifact}, progress)
 
 
 def _run(
