@@ -1,6 +1,6 @@
 """``emonet batch`` and ``emonet summarize``: faces of very many files, and what they say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -83,13 +83,12 @@ def batch(
         say(f"{rows} has its list of files: going on with that")
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
-        from emonet_deploy.commands.prepare_artifacts import obtain, resolve_checkpoint
+        from emonet_deploy.commands.prepare_artifacts import obtain_one, resolve_checkpoint
 
         source = resolve_checkpoint(model.checkpoint, model.nclass, say)
-        ((path, backend),) = obtain(
-            [backend or "onnx"], [model.precision], model.nclass, source, model.out, say,
-            [model.target],
-        )  # fmt: skip
+        # How many threads each worker has is told by --cpus: a tuned number is for one process.
+        wanted = replace(model.wanted(), threads=None)
+        path, backend, _ = obtain_one(backend, wanted, model.nclass, source, model.out, say)
         artifact = str(path)
     with load_session(artifact, backend, model.device, model.threads) as session:
         info = session.info
