@@ -45,6 +45,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {n for n in code if not n.endswith(".py")} == {
         "emonet_deploy/py.typed",
         "emonet_deploy/benchmarks/accuracy/report.html.jinja",
+        "emonet_deploy/batch/report.html.jinja",
         "emonet_deploy/benchmarks/gpu/compiled_kernels.json",
         "emonet_deploy/export/model_card.md.jinja",
     }
