@@ -1,6 +1,7 @@
 """Where files lie, here or in an object store, by the name of a path or an address."""
 
 from os.path import abspath
+from pathlib import Path
 from typing import Final
 
 import fsspec
@@ -9,9 +10,14 @@ from pyarrow import fs
 
 from emonet_deploy.errors import InputError, one_line
 
-__all__ = ["file_exists", "filesystem_of", "replace_file"]
+__all__ = ["absolute", "file_exists", "filesystem_of", "replace_file"]
 
 _STORES: Final = frozenset(("s3", "gcs", "abfs"))
+
+
+def absolute(name: str) -> str:
+    """Return a path or address as other processes understand it, whatever folder they are in."""
+    return name if "://" in name else str(Path(name).absolute())
 
 
 def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
@@ -23,7 +29,7 @@ def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
         InputError: none is known.
     """
     if "://" not in uri:
-        return _local(uri)
+        return fs.LocalFileSystem(), abspath(uri)
     try:
         try:
             system, path = fs.FileSystem.from_uri(uri)
@@ -37,10 +43,6 @@ def filesystem_of(uri: str) -> tuple[fs.FileSystem, str]:
         raise InputError(
             f"cannot reach {uri}: {one_line(error)}", hint="check the address"
         ) from error
-
-
-def _local(path: str) -> tuple[fs.FileSystem, str]:
-    return fs.LocalFileSystem(), abspath(path)
 
 
 def file_exists(system: fs.FileSystem, path: str) -> bool:

@@ -5,20 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from emonet_deploy.batch.choices import Grouping
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.outcome import count_rows
 from emonet_deploy.batch.summary import Summary, summary_rows, summary_table
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
+from emonet_deploy.runtime.output.html_page import write_page
 from emonet_deploy.runtime.output.palette import CLASSES, Color, hex_color
 from emonet_deploy.runtime.output.svg import Circle, Line, Rectangle, Shape, Text, as_svg
-from emonet_deploy.runtime.output.table_formats import Table, as_html
+from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = ["write_report"]
 
@@ -49,15 +47,10 @@ def write_report(folder: Path, out: str, by: Grouping) -> Path:
     ]  # fmt: skip
     largest = sorted(groups, key=lambda group: -group.faces)
     used = sorted({name for group in groups for name in group.shares}, key=_NAMES.index)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["table"] = lambda table: Markup(as_html(table))  # noqa: S704 - it escapes
-    page = environment.get_template("report.html.jinja").render(
+    return write_page(
+        folder,
+        __package__,
+        "report.html.jinja",
         facts=Table((), [(name, "-" if value is None else value) for name, value in facts], "ll"),
         by=by,
         count=len(groups),
@@ -68,10 +61,6 @@ def write_report(folder: Path, out: str, by: Grouping) -> Path:
         transitions=_transitions(groups),
         reasons=Table(("file", "reason"), run.reasons, "ll"),
     )
-    path = folder / "index.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 def _color(expression: str) -> Color:

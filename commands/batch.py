@@ -72,6 +72,7 @@ def batch(
     with needs("batch", "run over many machines"):
         from emonet_deploy.batch.actor import Reading
         from emonet_deploy.batch.cluster import Cluster
+        from emonet_deploy.batch.filesystems import absolute
         from emonet_deploy.batch.inputs import list_files
         from emonet_deploy.batch.listing import RunFolder
         from emonet_deploy.batch.run import run_batch
@@ -95,7 +96,7 @@ def batch(
     if info.checkpoint.startswith("standin"):
         say("note: the stand-in is untrained, its predictions mean nothing")
     reading = Reading(
-        artifact if "://" in artifact else str(Path(artifact).absolute()),
+        absolute(artifact),
         backend,
         model.device,
         model.threads or machines.cpus,

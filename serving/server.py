@@ -73,7 +73,7 @@ class Trial:
         """Milliseconds that a face may wait for others: a tenth of its own time, 5 at least.
 
         Where one face takes long, decoding the next pictures does too, on the same processors, and
-        a shorter wait would leave batches half empty (3.9 of 8 with 5 ms, 7.3 with 14, where a face
+        a shorter wait would leave batches half empty (5.6 of 8 with 5 ms, 7.3 with 14, where a face
         took 130).
         """
         return max(5, round(self.face_ms / 10))

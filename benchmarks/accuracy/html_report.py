@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import cv2
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from emonet_deploy.benchmarks.accuracy.charts import circumplex, scatter
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, crop_sample
@@ -17,11 +15,10 @@ from emonet_deploy.benchmarks.accuracy.summary import Summary
 from emonet_deploy.benchmarks.accuracy.tables import changes_table, gates_table, metrics_table
 from emonet_deploy.benchmarks.metrics.paper_metrics import NO_EXPRESSION
 from emonet_deploy.emonet_ref.constants import CLASS_NAMES
-from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
-from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
+from emonet_deploy.runtime.output.html_page import write_page
 from emonet_deploy.runtime.output.palette import CLASSES, IDENTITIES, hex_color
-from emonet_deploy.runtime.output.table_formats import Table, as_html
+from emonet_deploy.runtime.output.table_formats import Table
 
 __all__ = ["write_report"]
 
@@ -51,37 +48,32 @@ def write_report(folder: Path, summary: Summary, environment: Mapping[str, Any])
         **{key.capitalize(): value for key, value in summary.model.items()},
     }
     against = summary.against
-    page = (
-        _environment()
-        .get_template(_TEMPLATE)
-        .render(
-            facts=_pairs(facts),
-            metrics=metrics_table(summary),
-            against=against,
-            changes=against and changes_table(against),
-            gates=against and gates_table(against.gates),
-            names=names,
-            confusion=list(_confusion(summary, names)),
-            shade=" ".join(map(str, IDENTITIES[-1])),
-            charts=[
-                scatter(truth.valence, made.valence, "Valence"),
-                scatter(truth.arousal, made.arousal, "Arousal"),
-                circumplex(truth.valence, truth.arousal, truth.expression, "Truth"),
-                circumplex(made.valence, made.arousal, made.expression, "Prediction"),
-            ],
-            legend=list(zip(names, map(hex_color, CLASSES), strict=False)),
-            worst=list(_worst(run)),
-            thumbnail=_THUMBNAIL,
-            missing=Table(
-                ("path", "reason"), [(m.path, m.reason) for m in run.missing[:_LISTED]], "ll"
-            ),
-            environment=_pairs(environment),
-        )
+    return write_page(
+        folder,
+        __package__,
+        _TEMPLATE,
+        facts=_pairs(facts),
+        metrics=metrics_table(summary),
+        against=against,
+        changes=against and changes_table(against),
+        gates=against and gates_table(against.gates),
+        names=names,
+        confusion=list(_confusion(summary, names)),
+        shade=" ".join(map(str, IDENTITIES[-1])),
+        charts=[
+            scatter(truth.valence, made.valence, "Valence"),
+            scatter(truth.arousal, made.arousal, "Arousal"),
+            circumplex(truth.valence, truth.arousal, truth.expression, "Truth"),
+            circumplex(made.valence, made.arousal, made.expression, "Prediction"),
+        ],
+        legend=list(zip(names, map(hex_color, CLASSES), strict=False)),
+        worst=list(_worst(run)),
+        thumbnail=_THUMBNAIL,
+        missing=Table(
+            ("path", "reason"), [(m.path, m.reason) for m in run.missing[:_LISTED]], "ll"
+        ),
+        environment=_pairs(environment),
     )
-    path = folder / "index.html"
-    with atomic_write(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 @dataclass(frozen=True)
@@ -90,22 +82,6 @@ class _Sample:
 
     lines: Sequence[str]
     jpeg: str | None
-
-
-def _environment() -> jinja2.Environment:
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, ""),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {
-        "table": lambda table: Markup(as_html(table)),  # noqa: S704 - which escapes its cells
-        "figure": lambda value: "-" if value is None else f"{value:.6f}",
-        "readable": readable,
-    }
-    return made
 
 
 def _pairs(values: Mapping[str, Any]) -> Table:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from emonet_deploy.benchmarks.metrics.output_error import Difference, DifferenceSums
 from emonet_deploy.emonet_ref.model import EmoNet
 from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.onnxruntime import cpu_session
 from emonet_deploy.runtime.metadata import read_info
 from emonet_deploy.runtime.pipeline.preprocess import to_tensor
 
@@ -85,11 +85,7 @@ def layer_outputs(
         for name in names.values()
         if name not in known
     )
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = cpu_session(made.SerializeToString())
     image = session.get_inputs()[0]
     for crop in crops[:, None]:
         expected = _reference_outputs(reference, list(names), to_tensor(crop))

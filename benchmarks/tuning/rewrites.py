@@ -5,9 +5,9 @@ from functools import partial
 from typing import Final, TypeVar
 
 import numpy as np
-import onnxruntime as ort
 
 from emonet_deploy.benchmarks.speed.latency import time_in_turns
+from emonet_deploy.runtime.backends.onnxruntime import cpu_session
 
 __all__ = ["MOST", "choose_rewrite", "choose_tiles", "time_models"]
 
@@ -21,8 +21,6 @@ PLAIN: Final = "plain"
 
 Key = TypeVar("Key", bound=Hashable)
 Shape = TypeVar("Shape", bound=Hashable)
-
-_QUIET: Final = 3
 
 
 def time_models(
@@ -40,11 +38,7 @@ def time_models(
     """
     calls = {}
     for key, content in models.items():
-        options = ort.SessionOptions()
-        options.log_severity_level = _QUIET
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = cpu_session(content, threads)
         (given,) = session.get_inputs()
         shape = [size if isinstance(size, int) else 1 for size in given.shape]
         image = np.random.default_rng(0).random(shape, np.float32)

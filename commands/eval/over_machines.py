@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -140,8 +139,3 @@ def evaluate_on(
         int(np.count_nonzero(~np.isnan(table[:, 0]))),
         time.perf_counter() - started,
     )
-
-
-def absolute(artifact: str | Path) -> str:
-    """Return a name that other processes understand as well."""
-    return str(artifact) if "://" in str(artifact) else str(Path(artifact).absolute())

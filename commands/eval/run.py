@@ -168,9 +168,10 @@ def _run_on(
     settings: dict[str, Any],
 ) -> Evaluation:
     # Needs Ray, which an evaluation on one machine does not.
-    from emonet_deploy.commands.eval.over_machines import Judge, absolute, evaluate_on
+    from emonet_deploy.batch.filesystems import absolute
+    from emonet_deploy.commands.eval.over_machines import Judge, evaluate_on
 
-    model = absolute(judged.artifact)
+    model = absolute(str(judged.artifact))
     here = replace(dataset, pictures=dataset.pictures.absolute())
     judge = Judge(model, partial(load, backend=judged.backend), here, samples.flip, samples.batch)
     artifact = f"sha256:{settings.pop('artifact')}" if "://" not in model else model

@@ -12,7 +12,7 @@ The size of the layer's weights would not do: what they make of their inputs is 
 norms read stays as it is: they bring it to a scale of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import numpy as np
@@ -47,7 +47,7 @@ def canonicalize_scales(model: onnx.ModelProto, images: Tensor) -> None:
     """
     graph = Graph(model)
     layout = _Layout(graph)
-    scales = _scales(graph, layout, _measured_sizes(model, images))
+    scales = _scales(graph, layout, images)
     for node in graph.nodes:
         if node.op_type == "BatchNormalization":
             before, after = scales[layout.read[node.name]], scales[layout.written[node.name]]
@@ -127,36 +127,39 @@ class _Layout:
         self._parents[high] = low
 
 
-def _measured_sizes(model: onnx.ModelProto, images: Tensor) -> dict[str, Values]:
-    """Return the root mean square over faces of each channel that a layer writes."""
+def _scales(graph: Graph, layout: _Layout, images: Tensor) -> Values:
+    """Return the size of each channel; 1 where it is given, a norm reads it, or it is dead."""
+    sizes = np.zeros(layout.count)
+    given = np.zeros(layout.count, np.bool_)
+    given[0] = True
+    norms = {n.name: n for n in graph.nodes if n.op_type == "BatchNormalization"}
+    for name in norms.keys() & layout.read.keys():
+        given[layout.read[name]] = True
+    chosen = {name for name, channels in layout.written.items() if not given[channels].all()}
+    measured = _measured_sizes(graph, chosen - norms.keys(), images)
+    for name in chosen:
+        if name in norms:
+            weight, bias = (graph.constant(c).astype(np.float64) for c in norms[name].input[1:3])
+            size = np.hypot(weight, bias)
+        else:
+            size = measured[name]
+        np.maximum.at(sizes, layout.written[name], size)
+    return np.where(given | (sizes < SMALLEST), 1.0, sizes)
+
+
+def _measured_sizes(graph: Graph, layers: Collection[str], images: Tensor) -> dict[str, Values]:
+    """Return the root mean square over faces of each channel that some layers write."""
     sizes: dict[str, Values] = {}
 
     def measure(node: NodeProto, _: Sequence[Tensor], output: Tensor) -> Tensor:
-        if node.op_type in _LAYERS:
+        if node.name in layers:
             rows = output.double().transpose(0, 1).flatten(1)
             sizes[node.name] = rows.square().mean(1).sqrt().numpy()
         return output
 
     with torch.no_grad():
-        Interpreter(model).run(images, measure)
+        Interpreter(graph.model).run(images, measure)
     return sizes
-
-
-def _scales(graph: Graph, layout: _Layout, measured: Mapping[str, Values]) -> Values:
-    """Return the size of each channel; 1 where it is given, a norm reads it, or it is dead."""
-    sizes = np.zeros(layout.count)
-    given = np.zeros(layout.count, np.bool_)
-    given[0] = True
-    for node in graph.nodes:
-        if node.name in layout.written:
-            if node.op_type == "BatchNormalization":
-                weight, bias = (graph.constant(name).astype(np.float64) for name in node.input[1:3])
-                size = np.hypot(weight, bias)
-                given[layout.read[node.name]] = True
-            else:
-                size = measured[node.name]
-            np.maximum.at(sizes, layout.written[node.name], size)
-    return np.where(given | (sizes < SMALLEST), 1.0, sizes)
 
 
 def _rescale(graph: Graph, layer: NodeProto, before: Values, after: Values) -> None:

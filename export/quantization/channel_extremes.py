@@ -7,22 +7,18 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import helper
 
 from emonet_deploy.emonet_ref.constants import INPUT_NAME
+from emonet_deploy.runtime.backends.onnxruntime import cpu_session
 from emonet_deploy.runtime.hardware.cpu import usable_processors
 from emonet_deploy.runtime.pipeline.preprocess import to_tensor
 
 __all__ = ["Extremes", "channel_extremes"]
-
-AT_ONCE: Final = 1
-"""Faces that are run at once; bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +42,12 @@ def channel_extremes(
     if not tensors:
         return {}
     names = {name: (f"{name}.lowest", f"{name}.highest") for name in sorted(tensors)}
-    session = _session(_with_extremes(model, names))
+    session = cpu_session(_with_extremes(model, names).SerializeToString(), usable_processors())
+    outputs = [name for pair in names.values() for name in pair]
     parts: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    for start in range(0, len(images), AT_ONCE):
-        batch = to_tensor(images[start : start + AT_ONCE])
-        outputs = [name for pair in names.values() for name in pair]
-        for name, values in zip(outputs, session.run(outputs, {INPUT_NAME: batch}), strict=True):
+    for image in images[:, None]:  # several at once would be no faster, and take more memory
+        given = {INPUT_NAME: to_tensor(image)}
+        for name, values in zip(outputs, session.run(outputs, given), strict=True):
             parts[name].append(values)
     return {
         name: Extremes(np.concatenate(parts[low]), np.concatenate(parts[high]))
@@ -69,12 +65,3 @@ def _with_extremes(model: onnx.ModelProto, names: Mapping[str, tuple[str, str]])
             graph.node.append(helper.make_node(kind, [tensor, axes], [output], output, keepdims=0))
             graph.output.append(helper.make_empty_tensor_value_info(output))
     return model
-
-
-def _session(model: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = usable_processors()
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )

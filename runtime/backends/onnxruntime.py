@@ -25,7 +25,7 @@ from emonet_deploy.runtime.choices import (
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.metadata import read_info
 
-__all__ = ["OnnxSession", "open_session"]
+__all__ = ["OnnxSession", "cpu_session", "open_session"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,21 +92,35 @@ def open_session(
     return OnnxSession(path, device, threads)
 
 
-def _open_model(
-    path: Path, providers: Sequence[Provider], threads: int | None
-) -> ort.InferenceSession:
+def cpu_session(model: bytes, threads: int | None = None) -> ort.InferenceSession:
+    """Open a serialised model that is no artifact, to look into it or to time it on the CPU.
+
+    Args:
+        model: as ``onnx.ModelProto.SerializeToString`` gives it.
+        threads: for one run; None is ONNX Runtime's own choice.
+    """
+    return ort.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
+
+
+def _options(threads: int | None) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
     # Between runs the threads sleep: spinning, they would slow whatever else the process does.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    return options
+
+
+def _open_model(
+    path: Path, providers: Sequence[Provider], threads: int | None
+) -> ort.InferenceSession:
     _LOGGER.debug(
         "ONNX Runtime %s opens %s for %s on %s threads",
         ort.__version__, path, providers, threads or "all",
     )  # fmt: skip
     with _translated(path), utf8_path(path, ArtifactError) as name:
-        return ort.InferenceSession(name, options, providers=providers)
+        return ort.InferenceSession(name, _options(threads), providers=providers)
 
 
 def _state(path: Path) -> tuple[int, int] | None:
