@@ -1,7 +1,5 @@
 """The reference at its best, and computed once: what others are measured against deserves both."""
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable
 from hashlib import blake2b
@@ -14,30 +12,9 @@ from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.pytorch import LAYOUTS, TorchSession
 from emonet_deploy.runtime.backends.session import Session
 
-__all__ = ["RememberingSession", "choose_layout", "keep_freed_memory"]
-
-# Of malloc.h of the GNU C library.
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-_LARGEST: Final = 1 << 30
+__all__ = ["RememberingSession", "choose_layout"]
 
 _TRIES: Final = 3
-
-
-def keep_freed_memory() -> bool:
-    """Let the allocator keep what is freed; returns whether it could be told.
-
-    PyTorch on a CPU frees and allocates each layer's result. The GNU C library gives blocks of such
-    size back to the system, and the first touch of every page is a fault: 18,000 of them a run of
-    EmoNet, a fifth of its time. Source: mallopt(3).
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, _LARGEST))
 
 
 def choose_layout(reference: Session, clock: Callable[[], float] = time.perf_counter) -> str:

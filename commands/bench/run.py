@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
-from emonet_deploy.benchmarks.speed.reference import choose_layout, keep_freed_memory
+from emonet_deploy.benchmarks.speed.reference import choose_layout
 from emonet_deploy.benchmarks.speed.table import bench_table
 from emonet_deploy.benchmarks.speed.tradeoff_plot import plot
 from emonet_deploy.commands.judging import parity_crops
@@ -20,6 +20,7 @@ from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
+from emonet_deploy.runtime.hardware.memory import keep_freed_memory
 from emonet_deploy.runtime.output.table_formats import as_markdown
 
 __all__ = ["BenchPlan", "measure", "write_files"]

@@ -4,13 +4,16 @@ Run as ``python docs/scripts/benchmarks_page.py > docs/benchmarks.md``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
+from emonet_deploy.benchmarks.speed.serving_load import ServedRow
 from emonet_deploy.benchmarks.speed.table import bench_table
+from emonet_deploy.commands.bench.served import served_table
 from emonet_deploy.runtime.output.table_formats import Table, as_markdown
 
 __all__ = ["page"]
@@ -36,7 +39,8 @@ def page(results: Path = RESULTS) -> str:
     for file in sorted(results.glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
         if "rows" in found:
-            parts += _bench(file.name, found)
+            table = _serving if "url" in found["rows"][0] else _bench
+            parts += [*_machine(file.name, found), table(found["rows"])]
     proofs = sorted((results / "gpu").glob("*/summary.json"))
     for file in proofs:
         parts += _proof(json.loads(file.read_text(encoding="utf-8")))
@@ -45,17 +49,28 @@ def page(results: Path = RESULTS) -> str:
     return "\n\n".join([*parts, ""])
 
 
-def _bench(name: str, found: Mapping[str, Any]) -> list[str]:
+def _machine(name: str, found: Mapping[str, Any]) -> list[str]:
     about = found["environment"]
     packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    rows = [BenchRow(**row) for row in found["rows"]]
-    measured = [row if row.peak_library else replace(row, peak_share=None) for row in rows]
     return [
         f"## {about['cpu']}, {about['cores']} cores ({', '.join(about['cpu_flags'])})",
         f"{about['date'][:10]}, toolkit {about['toolkit']}, Python {about['python']}, {packages} "
         f"(`{name}`).",
-        as_markdown(bench_table(measured)),
     ]
+
+
+def _bench(found: Sequence[Mapping[str, Any]]) -> str:
+    rows = [BenchRow(**row) for row in found]
+    measured = [row if row.peak_library else replace(row, peak_share=None) for row in rows]
+    return as_markdown(bench_table(measured))
+
+
+def _serving(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return a server under load beside the model (of pictures, the pipeline) alone."""
+    table = served_table([ServedRow(**row) for row in found])
+    routes = [urlsplit(row["url"]).path for row in found]
+    rows = [(route, *values) for route, values in zip(routes, table.rows, strict=True)]
+    return as_markdown(Table(("route", *table.columns), rows))
 
 
 def _proof(found: Mapping[str, Any]) -> list[str]:

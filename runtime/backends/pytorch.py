@@ -13,6 +13,7 @@ from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
+from emonet_deploy.runtime.hardware.memory import keep_freed_memory
 from emonet_deploy.runtime.metadata import ModelInfo, tensors_of
 
 __all__ = ["LAYOUTS", "TorchSession", "open_session"]
@@ -55,6 +56,8 @@ class TorchSession(Session):
             )
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cpu":
+            keep_freed_memory()
         self._threads = threads
         self._set_threads()
         inputs, outputs = tensors_of(model.nclass, "tensor")

@@ -11,15 +11,12 @@ from emonet_deploy.benchmarks.speed import bench as module
 from emonet_deploy.benchmarks.speed.bench import Candidate, _peaks, _Times, run_bench
 from emonet_deploy.benchmarks.speed.footprint import measure_footprint
 from emonet_deploy.benchmarks.speed.latency import Timing, time_in_bursts
-from emonet_deploy.benchmarks.speed.reference import (
-    RememberingSession,
-    choose_layout,
-    keep_freed_memory,
-)
+from emonet_deploy.benchmarks.speed.reference import RememberingSession, choose_layout
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.tensorrt import cuda
+from emonet_deploy.runtime.hardware.memory import keep_freed_memory
 
 
 class Counting(RememberingSession):
