@@ -5,10 +5,11 @@ float32 ONNX model. All threads and precisions are those of the reference.
 """
 
 import importlib.metadata
+import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,19 +22,25 @@ from numpy.typing import NDArray
 from emonet_deploy.benchmarks.choices import Peer
 from emonet_deploy.emonet_ref.constants import INPUT_NAME, TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
-from emonet_deploy.emonet_ref.optional_packages import needs
-from emonet_deploy.errors import BackendError, InputError
+from emonet_deploy.emonet_ref.optional_packages import EXTRAS, needs, pip_install
+from emonet_deploy.errors import BackendError, InputError, MissingDependencyError
 from emonet_deploy.runtime.array_type import Array
 from emonet_deploy.runtime.backends.openvino import OpenVinoSession
 from emonet_deploy.runtime.backends.session import Session
 
-__all__ = ["PEERS", "PeerSession", "open_peers"]
+__all__ = ["PEERS", "PeerSession", "open_peers", "require_peers"]
 
 Images = NDArray[np.float32]
 Run = Callable[[Images], Sequence[Array]]
 """From one image, 1 x 3 x 256 x 256, to the four outputs of the ``tensor`` interface."""
 
 PEERS: Final = get_args(Peer)
+_PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "torch.compile": (),
+    "openvino": ("openvino",),
+    "mnn": ("MNN",),
+    "ncnn": ("ncnn", "pnnx"),
+}
 
 
 class PeerSession(Session):
@@ -58,6 +65,24 @@ class PeerSession(Session):
         }
 
 
+def require_peers(names: Sequence[str]) -> None:
+    """Raise unless peers are known and installed: before the work that comes before them.
+
+    Raises:
+        InputError: an unknown peer.
+        MissingDependencyError: a peer is not installed.
+    """
+    for name in names:
+        if name not in PEERS:
+            raise InputError(f"no peer is called {name!r}; choose {', '.join(PEERS)}")
+        for package in _PACKAGES[name]:
+            if importlib.util.find_spec(package) is None:
+                raise MissingDependencyError(
+                    f"{package} is not installed and is needed to compare with {name}",
+                    hint=pip_install(*EXTRAS["peers"]),
+                )
+
+
 @contextmanager
 def open_peers(
     names: Sequence[str], model: EmoNet, plain: Path, reference: Session, threads: int
@@ -77,9 +102,7 @@ def open_peers(
         BackendError: a peer cannot convert the model.
         ArtifactError: OpenVINO cannot.
     """
-    for name in names:
-        if name not in PEERS:
-            raise InputError(f"no peer is called {name!r}; choose {', '.join(PEERS)}")
+    require_peers(names)
     with tempfile.TemporaryDirectory(prefix="emonet-peers-") as folder:
         peers = []
         for name in names:

@@ -68,21 +68,25 @@ def probes(threads: int | None = None, size: int | None = None) -> Iterator[Prob
     """Give each library's products, on as many threads as the sessions have.
 
     Args:
-        threads: None is each library's own choice.
+        threads: None is each library's own choice; sets PyTorch's for the whole process.
         size: of the matrices; by default large enough for this machine.
     """
     size = size or (1024 if usable_processors() < _LARGE else 2048)
     macs = size**3
     left, right = torch.rand(2, size, size)
     product = torch.empty(size, size)
+    if threads is not None:
+        torch.set_num_threads(threads)
     yield Probe("PyTorch", "float32", macs, lambda: torch.mm(left, right, out=product))
     # Without instructions for it this takes a second, and no row needs it.
     if not _BFLOAT16.isdisjoint(processor()[1]):
         halves = left.bfloat16(), right.bfloat16()
         yield Probe("PyTorch", "bfloat16", macs, lambda: torch.mm(*halves))
     a, b = left.numpy(), right.numpy()
-    out = np.empty((size, size), np.float32)
-    yield Probe("NumPy", "float32", macs, lambda: np.matmul(a, b, out=out))
+    # NumPy takes all processors, whatever the sessions have: no peak of fewer threads.
+    if threads is None or threads >= usable_processors():
+        out = np.empty((size, size), np.float32)
+        yield Probe("NumPy", "float32", macs, lambda: np.matmul(a, b, out=out))
     model = {"float32": _product(size), "int8": _int8_product(size)}
     small = np.random.default_rng(0).integers(0, 63, (size, size), np.uint8)
     given: dict[Arithmetic, Any] = {"float32": a, "int8": small}

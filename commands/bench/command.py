@@ -12,6 +12,7 @@ from emonet_deploy.commands.bench.options import Candidates, Measurement, Report
 from emonet_deploy.commands.console import print_table, say, show, write_json
 from emonet_deploy.commands.options import require_engines
 from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import Backend
 
 __all__ = ["bench"]
@@ -48,6 +49,12 @@ def bench(
     default: Sequence[Backend] = () if artifacts else ("torch", "onnx")
     engines = candidates.engine or default
     require_engines(engines, measurement.device)
+    if candidates.peers:
+        from emonet_deploy.benchmarks.speed.other_runtimes import require_peers
+
+        require_peers(candidates.peers)
+        if not measurement.threads:
+            raise InputError("--peers needs --threads, so that all have the same number")
     given = runnable(artifacts, engines) if artifacts else []
     if serving.serve is not None and given:
         _bench_served(given[0], measurement, serving, reports)

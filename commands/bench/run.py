@@ -33,7 +33,8 @@ class BenchPlan:
     Attributes:
         source: the reference's checkpoint.
         artifacts: each with what runs it; the checkpoint itself gives a row of the reference.
-        peers: other runtimes, of ``benchmarks.speed.other_runtimes.PEERS``.
+        peers: other runtimes, of ``benchmarks.speed.other_runtimes.PEERS``; where threads are a
+            number, so that all have the same.
         batches: batch sizes.
         threads: numbers of CPU threads; None is each library's own choice.
         device: for the artifacts.
@@ -78,11 +79,9 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> Iterator[BenchRow]:
                 Candidate(load(path, engine), None if engine == "v2" else Path(path))
                 for path, engine in dict.fromkeys(plan.artifacts)
             ]
-            if plan.peers:
+            if plan.peers and threads is not None:
                 from emonet_deploy.benchmarks.speed.other_runtimes import open_peers
 
-                if threads is None:
-                    raise InputError("--peers needs --threads, so that all have the same number")
                 model = load_checkpoint(plan.source.path)
                 nclass = reference.info.nclass
                 ((plain, _),) = obtain(["onnx"], ["fp32"], nclass, plan.source, plan.out, say)

@@ -1,7 +1,13 @@
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import numpy as np
 import onnxruntime as ort
 import pytest
+from typer.testing import CliRunner
 
+from emonet_deploy import cli
 from emonet_deploy.benchmarks.speed.bench import Candidate, run_bench
 from emonet_deploy.benchmarks.speed.other_runtimes import (
     PEERS,
@@ -11,7 +17,7 @@ from emonet_deploy.benchmarks.speed.other_runtimes import (
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
-from emonet_deploy.errors import BackendError, InputError
+from emonet_deploy.errors import BackendError, InputError, MissingDependencyError
 from emonet_deploy.runtime.backends.registry import load_session
 
 
@@ -70,6 +76,20 @@ def test_an_unknown_peer_is_one_line(reference, onnx8, standin8):
         open_peers(["caffe"], model, onnx8, reference, 2),
     ):
         pass
+
+
+def test_peers_are_looked_for_before_anything_is_made(monkeypatch, tmp_path):
+    def bench(*options):
+        arguments = ["bench", "--checkpoint", "no.pth", "--out", str(tmp_path), *options]
+        return CliRunner().invoke(cli.app, arguments).exception
+
+    monkeypatch.setitem(sys.modules, "ncnn", ModuleType("ncnn"))
+    sys.modules["ncnn"].__spec__ = ModuleSpec("ncnn", None)
+    monkeypatch.setitem(sys.modules, "pnnx", None)  # as if it were not installed
+    error = bench("--threads", "1", "--peers", "ncnn")
+    assert isinstance(error, MissingDependencyError)
+    assert str(error) == "pnnx is not installed and is needed to compare with ncnn"
+    assert "--peers needs --threads" in str(bench("--peers", "torch.compile"))
 
 
 @pytest.mark.slow
