@@ -127,8 +127,7 @@ def gptq(weight: Tensor, scales: Tensor, hessian: Tensor, largest_sum: int) -> T
     diagonal = hessian.diagonal()
     # GPTQ's act-order: the liveliest inputs first, while the most weights are left to make good.
     order = diagonal.argsort(descending=True, stable=True)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian[order][:, order]))
-    factor = torch.linalg.cholesky(inverse, upper=True)
+    factor = _inverse_factor(hessian[order][:, order])
     left = (weight.double() / _column(scales)).flatten(1)[:, order]
     partners = order.argsort()[_partners(weight)[order]].tolist()
     codes = torch.empty_like(left)
@@ -150,6 +149,19 @@ def gptq(weight: Tensor, scales: Tensor, hessian: Tensor, largest_sum: int) -> T
     result = torch.empty_like(codes)
     result[:, order] = codes
     return result.reshape(weight.shape)
+
+
+def _inverse_factor(matrix: Tensor) -> Tensor:
+    """Return the upper triangular U with U^T U the inverse of a positive definite matrix.
+
+    GPTQ inverts the matrix and factors the inverse. Turned end for end, the inverse of the matrix's
+    own factor is the same U, in half the time and with less rounding.
+    """
+    lower = torch.linalg.cholesky(matrix.flip(0, 1))
+    inverse = torch.linalg.solve_triangular(
+        lower, torch.eye(len(lower), dtype=lower.dtype), upper=False
+    )
+    return inverse.flip(0, 1)
 
 
 def _weight_scales(weight: Tensor, largest_sum: int) -> Tensor:
