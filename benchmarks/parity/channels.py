@@ -66,19 +66,49 @@ def compare_channels(
         artifact: an ONNX model made from it.
         crops: N x 256 x 256 x 3, uint8 RGB; eight or so.
     """
-    pairs: dict[str, list[tuple[Array, Array]]] = defaultdict(list)
+    sums: dict[str, _Moments] = defaultdict(_Moments)
     for expected, got in layer_outputs(reference, artifact, crops):
         for name, values in expected.items():
             if values.ndim == 4:
-                pairs[name].append((_spread_out(values), _spread_out(got[name])))
-    found = {
-        name: _layer_noise(*(np.concatenate(each, 1) for each in zip(*parts, strict=True)))
-        for name, parts in pairs.items()
-    }
+                sums[name].add(_spread_out(values), _spread_out(got[name]))
+    found = {name: _layer_noise(moments) for name, moments in sums.items()}
     return {
         name: layer if _has_scale(reference, name) else replace(layer, gain=None)
         for name, layer in found.items()
     }
+
+
+class _Moments:
+    """Sums over the places of all faces, from which come spreads and correlations of channels.
+
+    Kept instead of the values, which would be a gigabyte and a half.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sums: Array = np.zeros((2, 1))
+        self._squares: Array = np.zeros((2, 1))
+        self._products: Array = np.zeros((1, 1))
+
+    def add(self, truth: Array, made: Array) -> None:
+        """Add a face's values, channels x places each."""
+        both = np.stack([truth, made], dtype=np.float64)
+        self._count += both.shape[2]
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite fails in the end
+            self._sums = self._sums + both.sum(2)
+            self._squares = self._squares + np.square(both).sum(2)
+            self._products = self._products + both[1] @ both[0].T
+
+    def spreads(self) -> Array:
+        """Return the standard deviations of the channels, 2 x channels: the truth's, the made."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            variance = self._squares / self._count - np.square(self._sums / self._count)
+        return np.asarray(np.sqrt(variance.clip(0)))
+
+    def covariance(self) -> Array:
+        """Return that of each made channel with each of the truth, channels x channels."""
+        mean = self._sums / self._count
+        return np.asarray(self._products / self._count - np.outer(mean[1], mean[0]))
 
 
 def _has_scale(reference: EmoNet, name: str) -> bool:
@@ -105,26 +135,21 @@ def _spread_out(values: Array) -> Array:
     """Return one face's maps as channels x places, thinned out."""
     flat = values[0].reshape(values.shape[1], -1)
     # An odd step: an even one would meet the same columns of each row.
-    return np.asarray(flat[:, :: max(1, flat.shape[1] // PLACES) | 1], np.float32)
+    return np.asarray(flat[:, :: max(1, flat.shape[1] // PLACES) | 1])
 
 
-def _layer_noise(truth: Array, made: Array) -> LayerNoise:
-    spread, found = truth.std(1), made.std(1)
+def _layer_noise(moments: _Moments) -> LayerNoise:
+    spread, found = moments.spreads()
     if not np.isfinite(found).all():
         return LayerNoise(1.0, 0.0, 0, 0)
     varies = spread > SILENT * np.median(spread)
     if not varies.any():
         return LayerNoise(0.0, None, 0, 0)
-    g, p = _standardized(truth[varies], spread[varies]), _standardized(made[varies], found[varies])
-    r = p @ g.T / g.shape[1]
+    spread, found = spread[varies], found[varies]
+    r = moments.covariance()[np.ix_(varies, varies)] / np.maximum(found, 1e-30)[:, None] / spread
     own = r.diagonal().copy()
-    gains = own * found[varies] / spread[varies]
+    gains = own * found / spread
     np.fill_diagonal(r, -1)
     strays = int((r.max(1) > own + CLEARLY).sum())
     noise = float(np.median(1 - np.square(own)))
     return LayerNoise(noise, float(np.median(gains)), strays, len(own))
-
-
-def _standardized(values: Array, spread: Array) -> Array:
-    centred = values - values.mean(1, keepdims=True)
-    return np.asarray(centred / np.maximum(spread, 1e-30)[:, None])
