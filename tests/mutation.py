@@ -21,15 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = (
-    "emonet_ref", "emonet_ref/storage", "emonet_ref/synthetic", "runtime", "runtime/backends",
-    "runtime/backends/tensorrt", "runtime/detection", "runtime/hardware", "runtime/media",
-    "runtime/output", "runtime/pipeline", "runtime/tracking", "export", "export/graph",
-    "export/passes", "export/quantization", "export/tensorrt", "benchmarks", "benchmarks/accuracy",
-    "benchmarks/datasets", "benchmarks/metrics", "benchmarks/parity", "benchmarks/speed",
-    "commands", "commands/bench", "commands/eval", "commands/predict", "commands/process",
-    "serving",
-)  # fmt: skip
+FOLDERS = sorted(
+    str(file.parent.relative_to(ROOT))
+    for room in ROOT.glob("*/__init__.py")
+    for file in room.parent.rglob("__init__.py")
+)
 DRAWN = {
     "annotate.py", "charts.py", "html_report.py", "label_layout.py", "palette.py", "svg.py",
     "table_formats.py", "timeline.py", "tradeoff_plot.py",
@@ -109,8 +105,8 @@ def tests_of(path: Path) -> list[list[str]]:
     return [*found, whole] if whole else found
 
 
-def is_killed(mutant: Mutant, copy: Path) -> bool:
-    """Run the tests with a mutant in the copy's place."""
+def killer(mutant: Mutant, copy: Path) -> str | None:
+    """Run the tests with a mutant in the copy's place; return which one noticed, or None."""
     inside = copy / "emonet_deploy" / mutant.path.relative_to(ROOT)
     original = inside.read_text(encoding="utf-8")
     inside.write_text(mutant.source(), encoding="utf-8")
@@ -120,15 +116,16 @@ def is_killed(mutant: Mutant, copy: Path) -> bool:
         for tests in tests_of(mutant.path.relative_to(ROOT)):
             done = subprocess.run(
                 [*command, *tests], cwd=copy / "emonet_deploy", env=environment, timeout=SECONDS,
-                capture_output=True, check=False,
+                capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode not in {0, 5}:
-                return True
+                named = [x for x in done.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))]
+                return named[0].split()[1] if named else f"exit code {done.returncode}"
     except subprocess.TimeoutExpired:
-        return True
+        return f"no end within {SECONDS} seconds"
     finally:
         inside.write_text(original, encoding="utf-8")
-    return False
+    return None
 
 
 def main() -> None:
@@ -153,12 +150,13 @@ def main() -> None:
             found = [mutant for path in files for mutant in mutants(path)]
             for mutant in chance.sample(found, min(options.each, len(found))):
                 where = f"{mutant.path.relative_to(ROOT)}:{mutant.line}"
-                dead = is_killed(mutant, copy)
-                killed += dead
-                if not dead:
+                by = killer(mutant, copy)
+                if by is None:
                     survivors.append(mutant)
-                verdict = "killed  " if dead else "SURVIVED"
-                print(f"{verdict} {where} `{mutant.old}` -> `{mutant.new}`", flush=True)
+                else:
+                    killed += 1
+                verdict = "SURVIVED" if by is None else f"killed by {by}"
+                print(f"{where} `{mutant.old}` -> `{mutant.new}` {verdict}", flush=True)
     total = killed + len(survivors)
     print(f"{killed} of {total} killed")
     for mutant in survivors:
