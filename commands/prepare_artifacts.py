@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from emonet_deploy.benchmarks.metrics.output_error import Difference
 from emonet_deploy.benchmarks.parity.compare import Parity
+from emonet_deploy.commands.console import progress_bar
 from emonet_deploy.commands.judging import judge, judged_faces, notes, parity_crops, with_record
 from emonet_deploy.commands.options import Judging
 from emonet_deploy.emonet_ref.optional_packages import needs
@@ -192,8 +193,10 @@ def export_checked(
         with (
             load_session(source.path, device="cpu") as reference,
             load_session(temporary, device="cpu") as made,
+            progress_bar("comparing") as progress,
         ):
-            result = judge(source, reference, made, str(temporary), faces, judging.gate or ())
+            gates = judging.gate or ()
+            result = judge(source, reference, made, str(temporary), faces, gates, progress)
         info = with_record(exported.info, result, faces)
         write_info(temporary, info)
         if not judging.keep:

@@ -21,12 +21,11 @@ step "4. Drawn faces, whose landmarks and emotions are known exactly" \
 	"python docs/scripts/known_landmarks.py $out/landmarks.png"
 step "5. What the rewriting for CPUs costs in accuracy, on drawn faces, against the reference" \
 	"emonet eval $out/emonet_8.fp32.cpu.onnx --limit 16 --against reference --json $out/eval.json --report $out/report"
-step "6. A photograph" \
-	"python docs/scripts/photograph.py $out/face.png"
 if [ "$checkpoint" = standin ]; then
-	echo "The stand-in is untrained: the path is real, the words below mean nothing."
+	printf '\n%s\n' "The stand-in is untrained: the path is real, the words below mean nothing."
 fi
-sh -c "emonet predict $out/face.png --detector none --model $out/emonet_8.fp32.onnx --json $out/prediction.json --force"
+step "6. A photograph" \
+	"python docs/scripts/photograph.py $out/face.png && emonet predict $out/face.png --model $out/emonet_8.fp32.onnx --json $out/prediction.json --force"
 
 cat <<END
 

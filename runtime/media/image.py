@@ -229,13 +229,19 @@ def as_rgb_uint8(image: ArrayLike) -> Image:
     Raises:
         InputError: any other shape, type or range.
     """
+    if image is None or isinstance(image, (str, bytes, os.PathLike)):
+        given = "None" if image is None else "a file's name"
+        raise InputError(
+            f"a picture is an array of pixels, not {given}; read the file first: "
+            "emonet_deploy.runtime.media.image.read_image(path)"
+        )
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[..., None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or 0 in array.shape:
+        shape = " x ".join(map(str, array.shape)) or "one value"
         raise InputError(
-            f"a picture is height x width x 3 (RGB), not {' x '.join(map(str, array.shape))}; "
-            "give one picture, channels last"
+            f"a picture is height x width x 3 (RGB), not {shape}; give one picture, channels last"
         )
     channels = array.shape[2]
     array = array[..., : 1 if channels < 3 else 3]

@@ -1,5 +1,6 @@
 """Frames in, faces with emotions out, on any backend: what ``emonet predict`` runs."""
 
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Crop
 from emonet_deploy.runtime.detection.base import Box, Detection, Detector
@@ -113,11 +115,18 @@ class EmotionPipeline:
 
         Args:
             frames: of one clip or of several one after the other, or still pictures. A bare array
-                is a still picture, as ``runtime.media.image.as_rgb_uint8`` takes it.
+                among them is a still picture, as ``runtime.media.image.as_rgb_uint8`` takes it; of
+                one alone make a list.
 
         Raises:
+            InputError: this is a single picture, or a file's name.
             EmonetError: whatever reading the frames, detecting or predicting raises.
         """
+        if isinstance(frames, (Frame, str, bytes, os.PathLike)) or _is_picture(frames):
+            raise InputError(
+                "a pipeline takes several frames; give [image] for one picture, and for files a "
+                "SourceReader or VideoReader"
+            )
         decoded = prefetch(_framed(frames), 1 if self._live else 4, latest=self._live)
         found = prefetch(self._find_all(decoded))
         with closing(prefetch(self._infer(found))) as results:
@@ -183,6 +192,13 @@ class EmotionPipeline:
         if self._smoother is not None and item.frame.time is not None:
             prediction = self._smoother.smooth(identity, item.frame.time, prediction)
         return FaceResult(identity, found.box, found.score, prediction)
+
+
+def _is_picture(frames: object) -> bool:
+    """Tell one picture, whose rows would be taken for pictures, from an array of several."""
+    return isinstance(frames, np.ndarray) and (
+        frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] <= 4)
+    )
 
 
 def _framed(frames: Iterable[Frame | NDArray[np.uint8]]) -> Iterator[Frame]:

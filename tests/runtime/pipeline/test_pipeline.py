@@ -2,6 +2,7 @@ import gc
 import threading
 import weakref
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,35 @@ def test_every_frame_comes_out_once_in_order_with_all_its_faces():
         expected = 2 * result.frame.index / 255 - 1
         for face in result.faces:
             assert face.prediction.valence == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((64, 400, 3), np.uint8),
+        np.zeros((64, 400), np.uint8),
+        Frame(np.zeros((64, 400, 3), np.uint8)),
+        "photo.jpg",
+        Path("photo.jpg"),
+    ],
+)
+def test_one_picture_is_not_taken_for_as_many_as_it_has_rows(given):
+    with pytest.raises(InputError, match=r"give \[image\] for one picture"):
+        next(fake_pipeline(Squares([1])).run(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"), [(None, "not None; read"), ("a.jpg", "not a file's name"), (7, "one value")]
+)
+def test_what_is_no_picture_among_several_is_told(given, told):
+    with pytest.raises(InputError, match=told):
+        next(fake_pipeline(Squares([1])).run([given]))
+
+
+def test_an_array_of_several_pictures_is_several():
+    several = np.zeros((3, 64, 400, 3), np.uint8)
+    assert len(list(fake_pipeline(Squares([1, 1, 1])).run(several))) == 3
+    assert len(list(fake_pipeline(Squares([1, 1, 1])).run(several[..., 0]))) == 3
 
 
 def test_faces_of_several_frames_share_a_batch():
