@@ -3,23 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from emonet_deploy.batch.filesystems import filesystem_of
+from emonet_deploy.batch.fetch import fetch, picture_of
 from emonet_deploy.batch.listing import RunFolder
-from emonet_deploy.batch.rows import Row, face_records, row_schema
-from emonet_deploy.emonet_ref.storage.path_access import exists, is_dir
-from emonet_deploy.emonet_ref.storage.path_encoding import readable
+from emonet_deploy.batch.rows import Row, face_records, new_row, row_schema
 from emonet_deploy.errors import InputError, one_line
 from emonet_deploy.runtime.media.frame import Frame
-from emonet_deploy.runtime.media.image import decode_image, read_image
-from emonet_deploy.runtime.media.inputs import Source, expand_inputs
+from emonet_deploy.runtime.media.inputs import Source
 from emonet_deploy.runtime.media.source_reader import SourceReader
 from emonet_deploy.runtime.pipeline.model_and_detector import ModelAndDetector
 from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
@@ -100,14 +94,13 @@ class Faces:
 
     def read(self, ids: Sequence[int], files: Sequence[str]) -> pa.Table:
         """Return the rows of files."""
-        rows: list[Row] = [
-            {"id": i, "file": file, "frames": 0, "error": None, "faces": []}
-            for i, file in zip(ids, files, strict=True)
-        ]
+        rows = [new_row(i, file) for i, file in zip(ids, files, strict=True)]
         with TemporaryDirectory(prefix="emonet-") as folder:
-            clips = self._pictures(rows, Path(folder))
-            for row, source in clips:
+            for row, source in self._pictures(rows, Path(folder)):
                 self._clip(row, source)
+        return self._table(rows)
+
+    def _table(self, rows: list[Row]) -> pa.Table:
         return pa.Table.from_pylist(rows, schema=row_schema(landmarks=self._reading.landmarks))
 
     def _pictures(self, rows: list[Row], folder: Path) -> list[tuple[Row, Source]]:
@@ -117,20 +110,18 @@ class Faces:
         def frames() -> Iterator[Frame]:
             for index, row in enumerate(rows):
                 try:
-                    source = _fetch(row["file"], folder, index)
-                    if source.problem is not None:
-                        raise InputError(source.problem)
+                    source = fetch(row["file"], folder, index)
                     if source.is_video:
                         clips.append((row, source))
                         continue
-                    yield Frame(_picture(source, row["file"]), str(index))
+                    yield Frame(picture_of(source, row["file"]), str(index))
                 except InputError as error:
                     row["error"] = one_line(error)
 
         for result in self._pipeline().run(frames()):
             row = rows[int(result.frame.source)]
             row["frames"] = 1
-            row["faces"] = face_records(result, landmarks=self._reading.landmarks)
+            row["faces"] = face_records(result.faces, landmarks=self._reading.landmarks)
         return clips
 
     def _clip(self, row: Row, source: Source) -> None:
@@ -140,7 +131,12 @@ class Faces:
         try:
             for result in self._pipeline().run(reader):
                 row["frames"] += 1
-                row["faces"] += face_records(result, landmarks=reading.landmarks)
+                row["faces"] += face_records(
+                    result.faces,
+                    result.frame.index,
+                    result.frame.time,
+                    landmarks=reading.landmarks,
+                )
         except InputError as error:
             row["error"] = one_line(error)
 
@@ -172,32 +168,3 @@ class ListedFaces(Faces):
         """Return the rows of the files whose ids the batch holds."""
         ids = table.column("id").to_pylist()
         return self.read(ids, [self._files[i].as_py() for i in ids])
-
-
-def _fetch(file: str, folder: Path, index: int) -> Source:
-    """Return a file, brought here first where it lies in an object store.
-
-    Raises:
-        InputError: it cannot be had.
-    """
-    if "://" not in file:
-        shown = readable(file)
-        if is_dir(file):
-            raise InputError(f"{shown} is a folder, in which no picture or video was found")
-        if not exists(file) and set(file) & set("*?["):  # and is not looked for as a pattern again
-            raise InputError(f"{shown} does not exist; check the name")
-        return next(iter(expand_inputs([file])))
-    system, path_there = filesystem_of(file)
-    here = folder / f"{index}{Path(path_there).suffix}"
-    try:
-        with system.open_input_stream(path_there) as stream, here.open("wb") as copy:
-            copyfileobj(stream, copy)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"cannot read {file}: {one_line(error)}") from error
-    return next(iter(expand_inputs([str(here)])))
-
-
-def _picture(source: Source, name: str) -> NDArray[np.uint8]:
-    if "://" not in name:
-        return read_image(source.path)
-    return decode_image(source.path.read_bytes(), name)  # called what the user called it

@@ -15,7 +15,7 @@ from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.errors import BackendError, InputError, one_line
 from emonet_deploy.runtime.hardware.cpu import usable_processors
 
-__all__ = ["Cluster", "Node", "connected", "worker_count"]
+__all__ = ["Cluster", "Node", "connected", "finder_count", "worker_count"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ class Cluster:
         cpus: of each worker.
         gpus: of each worker.
         block: files that are written together, and done again together if a worker dies.
+        finders: that find the faces for the workers, on a CPU each; with 0 each worker finds its
+            own. None for all the CPUs that workers on GPUs leave, and 0 for workers on CPUs.
     """
 
     address: str = "local"
@@ -44,6 +46,7 @@ class Cluster:
     cpus: int = 1
     gpus: float = 0.0
     block: int = 64
+    finders: int | None = None
 
 
 @dataclass(frozen=True)
@@ -58,26 +61,46 @@ def worker_count(nodes: Sequence[Node], cluster: Cluster) -> int:
     """Return how many workers to start on the machines of a cluster.
 
     Raises:
-        InputError: so many have no room, each whole on one machine and one CPU left for Ray Data's
-            own tasks, so that Ray would wait for ever.
+        InputError: so many have no room, each whole on one machine, beside the finders that were
+            asked for and one CPU left for Ray Data's own tasks, so that Ray would wait for ever.
     """
+    finders = cluster.finders or 0
 
-    def fit(node: Node) -> int:
-        room = int(node.cpus // cluster.cpus)
+    def fit(node: Node, taken: int = 0) -> int:
+        room = int((node.cpus - taken) // cluster.cpus)
         return min(room, int(node.gpus // cluster.gpus)) if cluster.gpus else room
 
     cpus, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    room = min(sum(map(fit, nodes)), int((cpus - _SECONDARY) // cluster.cpus))
+    room = min(sum(map(fit, nodes)), int((cpus - _SECONDARY - finders) // cluster.cpus))
+    # The first finder is there before the first worker, on whatever machine; workers on GPUs hold
+    # no CPU beside finders.
+    blocked = any(fit(node) > fit(node, 1) for node in nodes)
+    if finders and not cluster.gpus and sum(map(fit, nodes)) == 1 and blocked:
+        room = 0
     workers = max(1, room) if cluster.workers is None else cluster.workers
     if workers > room:
         each = f"{cluster.cpus} CPUs" + (f" and {cluster.gpus:g} GPUs" if cluster.gpus else "")
         has = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if cluster.gpus else "")
+        beside = f" beside {finders} finders" if finders else ""
         raise InputError(
-            f"there is room for {max(0, room)} workers of {each}, not for {workers}: Ray has {has} "
-            f"on {len(nodes)} machines, and one CPU is for reading and writing",
-            hint=f"lower --workers, --cpus{' or --gpus' if cluster.gpus else ''}, or add a machine",
+            f"there is room for {max(0, room)} workers of {each}{beside}, not for {workers}: Ray "
+            f"has {has} on {len(nodes)} machines, and one CPU is for reading and writing",
+            hint=f"lower --workers{', --finders' if finders else ''}, --cpus"
+            f"{' or --gpus' if cluster.gpus else ''}, or add a machine",
         )
     return workers
+
+
+def finder_count(nodes: Sequence[Node], cluster: Cluster) -> int:
+    """Return how many finders to start beside the workers.
+
+    Raises:
+        InputError: see ``worker_count``.
+    """
+    if cluster.finders is not None or not cluster.gpus:
+        return cluster.finders or 0
+    taken = worker_count(nodes, cluster) * cluster.cpus + _SECONDARY
+    return max(0, int(sum(node.cpus for node in nodes) - taken))
 
 
 @contextmanager

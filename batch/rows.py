@@ -1,13 +1,14 @@
 """What a run writes: one row per source file, its faces nested in it."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import pyarrow as pa
 
 from emonet_deploy.runtime.output.sinks import face_values
-from emonet_deploy.runtime.pipeline.pipeline import FrameResult
+from emonet_deploy.runtime.pipeline.pipeline import FaceResult
 
-__all__ = ["Row", "face_records", "row_schema"]
+__all__ = ["Row", "face_records", "new_row", "row_schema"]
 
 Row = dict[str, Any]
 
@@ -48,15 +49,32 @@ def row_schema(*, landmarks: bool = False) -> pa.Schema:
     )
 
 
-def face_records(result: FrameResult, *, landmarks: bool = False) -> list[Row]:
-    """Return the faces of a frame as they are nested in a row."""
-    frame = result.frame
-    time = None if frame.time is None else round(frame.time, 6)
+def new_row(number: int, file: str) -> Row:
+    """Return the row of a file of which nothing is known yet."""
+    return {"id": number, "file": file, "frames": 0, "error": None, "faces": []}
+
+
+def face_records(
+    faces: Iterable[FaceResult],
+    frame: int = 0,
+    time: float | None = None,
+    *,
+    landmarks: bool = False,
+) -> list[Row]:
+    """Return the faces of a frame as they are nested in a row.
+
+    Args:
+        faces: of it.
+        frame: its number within its clip.
+        time: in seconds, None for a still picture.
+        landmarks: keep them.
+    """
+    time = None if time is None else round(time, 6)
     records = []
-    for face in result.faces:
+    for face in faces:
         values = face_values(face)
         values["probabilities"] = list(values["probabilities"].items())
         if not landmarks:
             del values["landmarks"]
-        records.append({"frame": frame.index, "time": time, **values})
+        records.append({"frame": frame, "time": time, **values})
     return records

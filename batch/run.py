@@ -4,15 +4,16 @@ A row is written once, or not at all: Ray Data marks what it is about to write, 
 names it; the same run started again skips what has its name and removes what was only marked.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pyarrow as pa
 
 from emonet_deploy.batch.actor import ListedFaces, Reading
-from emonet_deploy.batch.cluster import Cluster, connected, worker_count
+from emonet_deploy.batch.cluster import Cluster, Node, connected, finder_count, worker_count
+from emonet_deploy.batch.finders import FaceFinder, FoundFaces
 from emonet_deploy.batch.listing import RunFolder, model_hash
 from emonet_deploy.batch.outcome import Outcome, count_rows
 from emonet_deploy.batch.progress import Progress, watched
@@ -20,17 +21,31 @@ from emonet_deploy.errors import BackendError, EmonetError, one_line
 from emonet_deploy.runtime.detection.load import default_detector
 from emonet_deploy.runtime.metadata import ModelInfo
 
-__all__ = ["Worker", "run_batch", "run_settings", "write_rows"]
+__all__ = ["Workers", "run_batch", "run_settings", "write_rows"]
+
+_Stage = tuple[Any, dict[str, Any]]
+"""A class, and with what ``map_batches`` runs it."""
 
 _PLACE: Final = ("threads", "device", "batch")
 """Options that change how fast rows are made, and not which."""
 
 
-class Worker(Protocol):
-    """What answers ids with rows."""
+@dataclass(frozen=True)
+class Workers:
+    """The classes that answer ids with rows; their objects are made on other machines.
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Return a row for each id."""
+    Attributes:
+        arguments: they are made with.
+        alone: called with tables that have a column ``id``, answers a row for each, which has that
+            too.
+        finder: the same in two stages: called as ``alone`` is, it yields what ``reader`` needs.
+        reader: called with what ``finder`` yields, answers as ``alone`` does.
+    """
+
+    arguments: tuple[object, ...]
+    alone: Callable[..., Callable[[pa.Table], pa.Table]]
+    finder: Callable[..., Callable[[pa.Table], Iterator[pa.Table]]] | None = None
+    reader: Callable[..., Callable[[pa.Table], pa.Table]] | None = None
 
 
 def run_settings(reading: Reading, info: ModelInfo) -> dict[str, Any]:
@@ -74,15 +89,15 @@ def run_batch(
     """
     folder = RunFolder.of(out)
     total = folder.freeze(files, run_settings(reading, info))
-    write_rows(folder, total, ListedFaces, (reading, folder), cluster, progress)
+    workers = Workers((reading, folder), ListedFaces, FaceFinder, FoundFaces)
+    write_rows(folder, total, workers, cluster, progress)
     return count_rows(out)
 
 
 def write_rows(
     folder: RunFolder,
     total: int,
-    worker: type[Worker],
-    arguments: Sequence[object],
+    workers: Workers,
     cluster: Cluster,
     progress: Progress = lambda done, total: None,
 ) -> None:
@@ -91,9 +106,7 @@ def write_rows(
     Args:
         folder: of the run.
         total: how many ids there are.
-        worker: made on other machines with ``arguments``; is called with tables that have a column
-            ``id``, and answers a row for each, which has that too.
-        arguments: of the worker.
+        workers: what answers them.
         cluster: where.
         progress: see there.
 
@@ -103,19 +116,32 @@ def write_rows(
     if folder.complete:
         return
     with connected(cluster) as nodes, watched(folder, total, progress):
-        count = worker_count(nodes, cluster)
-        _map(folder, total, worker, arguments, cluster, count)
+        _map(folder, total, cluster.block, _stages(workers, nodes, cluster))
     folder.finish()
 
 
-def _map(
-    folder: RunFolder,
-    total: int,
-    worker: type[Worker],
-    arguments: Sequence[object],
-    cluster: Cluster,
-    count: int,
-) -> None:
+def _stages(workers: Workers, nodes: Sequence[Node], cluster: Cluster) -> list[_Stage]:
+    from ray.data import ActorPoolStrategy
+
+    count = worker_count(nodes, cluster)
+    finders = finder_count(nodes, cluster) if workers.finder is not None else 0
+    common: dict[str, Any] = {
+        "fn_constructor_args": workers.arguments,
+        "batch_size": cluster.block,
+        "batch_format": "pyarrow",
+        "udf_modifying_row_count": False,
+    }
+    pool = ActorPoolStrategy(min_size=1, max_size=count)
+    last = common | {"compute": pool, "num_gpus": cluster.gpus}
+    if not finders:
+        return [(workers.alone, last | {"num_cpus": cluster.cpus})]
+    pool = ActorPoolStrategy(min_size=1, max_size=finders)
+    # A GPU must not wait for a CPU that a finder has.
+    last |= {"num_cpus": 0 if cluster.gpus else cluster.cpus}
+    return [(workers.finder, common | {"compute": pool, "num_cpus": 1}), (workers.reader, last)]
+
+
+def _map(folder: RunFolder, total: int, block: int, stages: Sequence[_Stage]) -> None:
     import ray.data
     from ray.data.checkpoint import CheckpointConfig
     from ray.exceptions import RayError
@@ -130,16 +156,10 @@ def _map(
     )
     try:
         with ray.data.DataContext.current(context):
-            ray.data.range(total, override_num_blocks=ceil(total / cluster.block)).map_batches(
-                worker,
-                fn_constructor_args=arguments,
-                batch_size=cluster.block,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count),
-                num_cpus=cluster.cpus,
-                num_gpus=cluster.gpus,
-                udf_modifying_row_count=False,
-            ).write_parquet(folder.file("rows"), filesystem=folder.system)
+            rows = ray.data.range(total, override_num_blocks=ceil(total / block))
+            for worker, options in stages:
+                rows = rows.map_batches(worker, **options)
+            rows.write_parquet(folder.file("rows"), filesystem=folder.system)
     except (RayError, ConnectionError) as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, EmonetError):

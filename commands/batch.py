@@ -47,6 +47,12 @@ class Machines:
     cpus: Annotated[int, typer.Option(help="CPUs, and threads, of a worker.", min=1)] = 1
     gpus: Annotated[float, typer.Option(help="GPUs of a worker.", min=0)] = 0.0
     block: Annotated[int, typer.Option(help="Files written at once.", min=1)] = 64
+    finders: Annotated[
+        int | None,
+        typer.Option(
+            help="CPUs that find the faces for the workers; with --gpus all others.", min=0
+        ),
+    ] = None
 
 
 def batch(
@@ -112,7 +118,14 @@ def batch(
         clips.fps,
         landmarks,
     )
-    cluster = Cluster(machines.ray, machines.workers, machines.cpus, machines.gpus, machines.block)
+    cluster = Cluster(
+        machines.ray,
+        machines.workers,
+        machines.cpus,
+        machines.gpus,
+        machines.block,
+        machines.finders,
+    )
     with ray_progress("files") as progress:
         found = run_batch(files, rows, reading, info, cluster, progress)
     show(f"{found.rows} of {found.files} files, {found.faces} faces, in {rows}")

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any, ClassVar
 
 import cv2
@@ -23,8 +22,9 @@ from emonet_deploy.emonet_ref.optional_packages import needs
 from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.detection.base import Detector
 from emonet_deploy.runtime.detection.without_search import WholePicture
+from emonet_deploy.runtime.pipeline.found_faces import Found, read_found
 from emonet_deploy.runtime.pipeline.predictor import Predictor
-from emonet_deploy.serving.find_and_answer import Answer, Found, answer, find
+from emonet_deploy.serving.find_and_answer import Answer, answer, find
 from emonet_deploy.serving.worker_settings import (
     CROP_ROUTE,
     FACES_ROUTE,
@@ -135,11 +135,8 @@ class Read(Worker):
         return answers
 
     def _read(self, pictures: Sequence[Found]) -> list[Answer]:
-        crops = [crop for picture in pictures for crop in picture.images()]
-        predictions = iter(self._predictor.predict_crops(crops))
-        return [
-            answer(picture, list(islice(predictions, len(picture.boxes)))) for picture in pictures
-        ]
+        faces = read_found(pictures, self._predictor)
+        return list(map(answer, pictures, faces))
 
     def _log_all(self, requests: Sequence[_Request], status: int, error: str = "") -> None:
         if self._log:

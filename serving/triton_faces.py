@@ -17,6 +17,7 @@ from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend
 from emonet_deploy.runtime.detection.load import load_detector
 from emonet_deploy.runtime.metadata import METADATA_KEY, ModelInfo, parse_info
+from emonet_deploy.runtime.pipeline.found_faces import read_found
 from emonet_deploy.runtime.pipeline.predictor import Predictor
 from emonet_deploy.serving.find_and_answer import answer, find
 
@@ -75,12 +76,12 @@ class TritonPythonModel:
         (data,) = triton.get_input_tensor_by_name(request, "picture").as_numpy().reshape(-1)
         try:
             found = find(data, self._detector)
-            predictions = self._predictor.predict_crops(list(found.images()))
+            (faces,) = read_found([found], self._predictor)
         except EmonetError as error:
             kind = triton.TritonError
             code = kind.INVALID_ARG if isinstance(error, InputError) else kind.INTERNAL
             return triton.InferenceResponse(error=kind(str(error), code))
-        text = json.dumps(asdict(answer(found, predictions))).encode()
+        text = json.dumps(asdict(answer(found, faces))).encode()
         return triton.InferenceResponse([triton.Tensor("faces", np.array([text], np.object_))])
 
 

@@ -24,7 +24,7 @@ with needs("batch", "evaluate over many machines"):
 
     from emonet_deploy.batch.cluster import Cluster
     from emonet_deploy.batch.listing import RunFolder
-    from emonet_deploy.batch.run import write_rows
+    from emonet_deploy.batch.run import Workers, write_rows
 
 __all__ = ["Judge", "evaluate_on"]
 
@@ -119,7 +119,7 @@ def evaluate_on(
     )
     started = time.perf_counter()
     cluster = Cluster(machines.ray, machines.ray_workers, block=_BLOCK)
-    write_rows(folder, total, _Worker, (judge, folder), cluster, progress)
+    write_rows(folder, total, Workers((judge, folder), _Worker), cluster, progress)
     table, missing = np.full((len(dataset), 3), np.nan), list[tuple[int, Missing]]()
     with folder.existing():
         for rows in folder.rows().to_batches():

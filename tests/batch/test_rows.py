@@ -7,7 +7,6 @@ import sys
 import threading
 from dataclasses import fields, replace
 
-import cv2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +14,7 @@ from helpers.tiny_model import write_tiny
 from typer.testing import CliRunner
 
 from emonet_deploy.batch.actor import Faces, ListedFaces, Reading
-from emonet_deploy.batch.cluster import Cluster, Node, worker_count
+from emonet_deploy.batch.cluster import Cluster, Node, finder_count, worker_count
 from emonet_deploy.batch.inputs import list_files
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.outcome import count_rows
@@ -26,27 +25,6 @@ from emonet_deploy.batch.summary import summary_rows
 from emonet_deploy.cli import app
 from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.backends.registry import load_session
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Five pictures, a clip, a damaged picture; and a model."""
-    folder = tmp_path_factory.mktemp("batch")
-    (folder / "in").mkdir()
-    write_tiny(folder / "tiny.onnx", seed=3)
-    clip = cv2.VideoWriter(
-        str(folder / "in" / "clip.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, (96, 96)
-    )
-    for i in range(5):
-        picture = cv2.applyColorMap(
-            cv2.resize(cv2.getGaussianKernel(96, 10 + 9 * i) * 4000, (96, 96)).astype("uint8"), i
-        )
-        cv2.imwrite(str(folder / "in" / f"p{i}.png"), picture)
-        clip.write(picture)
-    clip.release()
-    whole = (folder / "in" / "p0.png").read_bytes()
-    (folder / "in" / "bad.png").write_bytes(whole[: len(whole) // 2])
-    return folder
 
 
 def reading(folder, **options):
@@ -231,6 +209,9 @@ def test_a_worker_with_another_file_under_the_models_name_refuses(folder, tmp_pa
         ([Node(2), Node(2)], Cluster(), 3),
         ([Node(5), Node(5)], Cluster(cpus=4), 2),
         ([Node(8, 2), Node(8)], Cluster(gpus=0.5), 4),
+        ([Node(8)], Cluster(finders=4), 3),
+        ([Node(4), Node(4)], Cluster(cpus=4, finders=1), 1),
+        ([Node(8, 1)], Cluster(gpus=1, finders=6), 1),
     ],
 )
 def test_workers_leave_a_cpu_to_ray(nodes, cluster, workers):
@@ -247,11 +228,30 @@ def test_workers_leave_a_cpu_to_ray(nodes, cluster, workers):
         ([Node(3), Node(3)], Cluster(cpus=4)),  # as many together, and none has as many
         ([Node(8)], Cluster(gpus=1)),
         ([Node(8, 1)], Cluster(workers=2, gpus=1)),
+        ([Node(3)], Cluster(finders=2)),
+        ([Node(4)], Cluster(workers=2, finders=2)),
+        ([Node(4), Node(3)], Cluster(cpus=4, finders=1)),  # which may begin where a worker has room
+        ([Node(8, 1)], Cluster(gpus=1, finders=7)),
     ],
 )
 def test_workers_that_ray_would_wait_for_are_refused(nodes, cluster):
     with pytest.raises(InputError, match="lower --workers"):
         worker_count(nodes, cluster)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cluster", "finders"),
+    [
+        ([Node(9)], Cluster(), 0),
+        ([Node(9)], Cluster(finders=3), 3),
+        ([Node(16, 1)], Cluster(gpus=1), 14),
+        ([Node(8, 2), Node(8)], Cluster(gpus=1, workers=1, cpus=2), 13),
+        ([Node(2, 1)], Cluster(gpus=1), 0),  # the only worker finds its faces itself
+        ([Node(16, 1)], Cluster(gpus=1, finders=0), 0),
+    ],
+)
+def test_finders_take_the_cpus_that_are_left_over_on_gpus(nodes, cluster, finders):
+    assert finder_count(nodes, cluster) == finders
 
 
 def test_a_run_that_goes_on_lists_nothing_again(folder, tmp_path):

@@ -26,6 +26,7 @@ from emonet_deploy.errors import BackendError
 from emonet_deploy.export.onnx import export_onnx
 from emonet_deploy.runtime import Predictor, load_detector, load_session
 from emonet_deploy.runtime.doctor import examine_servers
+from emonet_deploy.runtime.pipeline.found_faces import read_found
 from emonet_deploy.serving.find_and_answer import answer, find
 from emonet_deploy.serving.repository import RepositoryOptions, write_repository
 
@@ -175,7 +176,7 @@ def test_whole_pictures_are_answered_as_by_emonet_serve(server, model):
     body = cv2.imencode(".png", np.hstack([portrait, portrait[:, ::-1]])[..., ::-1])[1].tobytes()
     found = find(body, load_detector())
     with load_session(model, device="cpu") as session:
-        expected = answer(found, Predictor(session).predict_crops(list(found.images())))
+        expected = answer(found, *read_found([found], Predictor(session)))
     said = post_picture(server, body)
     assert len(said["faces"]) == 2
     # Another build of NumPy, other threads: the last written digit may differ.
