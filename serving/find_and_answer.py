@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+from emonet_deploy.errors import InputError
 from emonet_deploy.runtime.choices import Crop
 from emonet_deploy.runtime.detection.base import Detector
 from emonet_deploy.runtime.media.image import decode_image
@@ -11,6 +13,9 @@ from emonet_deploy.runtime.pipeline.found_faces import Found, find_faces
 from emonet_deploy.runtime.pipeline.pipeline import FaceResult
 
 __all__ = ["Answer", "Face", "answer", "find"]
+
+_ADVICE: Final = "send the bytes of a picture file as they are, such as curl --data-binary @FILE"
+_FORM_HEAD: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,16 @@ def find(data: bytes | memoryview, detector: Detector, crop: Crop = "paper") -> 
     """Find the faces in a picture file, as ``EmotionPipeline`` does in a still picture.
 
     Raises:
-        InputError: the bytes are no picture that can be used.
+        InputError: the bytes are no picture that can be used; the message tells how to send one.
     """
-    return find_faces(decode_image(bytes(data), "the body of the request"), detector, crop)
+    body = bytes(data)
+    if body.startswith(b"--") and b"form-data" in body[:_FORM_HEAD]:
+        raise InputError(f"the body of the request is a form; {_ADVICE}")
+    try:
+        image = decode_image(body, "the body of the request")
+    except InputError as error:
+        raise InputError(f"{error}; {_ADVICE}") from error
+    return find_faces(image, detector, crop)
 
 
 def answer(found: Found, faces: Iterable[FaceResult]) -> Answer:

@@ -58,6 +58,12 @@ def crop():
     return picture(cv2.resize(data.astronaut()[30:230, 130:330], (200, 180)))
 
 
+def form(body):
+    """A picture as browsers and `curl -F` send it."""
+    head = b'Content-Disposition: form-data; name="file"; filename="a.jpg"\r\n'
+    return b"--x\r\n" + head + b"Content-Type: image/jpeg\r\n\r\n" + body + b"\r\n--x--\r\n"
+
+
 def predicted(folder, files, *options):
     """What `emonet predict` writes about files: a list of faces of each."""
     command = ["predict", *files, "--json", folder / "rows.json", "--landmarks", "--force"]
@@ -95,12 +101,15 @@ def test_a_ready_crop_is_not_searched(server, pictures, onnx8, tmp_path):
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"not a picture", 422, "it is text; replace it or convert it"),
+        (b"not a picture", 422, "it is text; replace it or convert it; send the bytes"),
+        (form(picture(data.astronaut())), 422, "is a form; send the bytes of a picture file as"),
+        # What `curl -d` makes of a file: without ends of lines and zeros.
+        (picture(data.astronaut()).translate(None, b"\r\n\0"), 422, "curl --data-binary @FILE"),
         (picture(data.astronaut())[:20_000], 422, "damaged or cut short"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"\0\1\0\0" * 2, 422, "4,294,967,296"),
         (bytes(2**20 + 1), 413, "too large"),
     ],
-    ids=["text", "cut short", "a bomb", "too large"],
+    ids=["text", "form", "curl -d", "cut short", "a bomb", "too large"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_with_a_reason(server, body, status, says):
     answer = server.post("/v1/faces", body)
