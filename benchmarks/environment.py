@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -10,7 +9,11 @@ from typing import Any, Final
 
 from emonet_deploy import __version__
 from emonet_deploy.runtime.backends.registry import BACKENDS
-from emonet_deploy.runtime.hardware.cpu import convolution_instructions, processor
+from emonet_deploy.runtime.hardware.cpu import (
+    convolution_instructions,
+    processor,
+    usable_processors,
+)
 from emonet_deploy.runtime.hardware.gpu import cuda_device_count
 from emonet_deploy.runtime.hardware.nvidia_smi import describe_gpu
 from emonet_deploy.runtime.requirements import OneOf, Package
@@ -31,17 +34,12 @@ def describe_environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "cpu": model,
         "cpu_flags": sorted(convolution_instructions(flags)),
-        "cores": _cores(),
+        "cores": usable_processors(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "cuda_devices": cuda_device_count(),
         "gpu": describe_gpu() if cuda_device_count() else None,
         "packages": {name: version for name in _packages() if (version := _version(name))},
     }
-
-
-def _cores() -> int | None:
-    """Cores this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
 
 
 def _packages() -> list[str]:

@@ -152,8 +152,10 @@ def test_a_process_that_fails_is_reported_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_the_environment_is_json_without_gaps():
+def test_the_environment_is_json_without_gaps(monkeypatch):
+    # In a container that may use three of many.
+    monkeypatch.setattr("emonet_deploy.benchmarks.environment.usable_processors", lambda: 3)
     environment = json.loads(json.dumps(describe_environment(), allow_nan=False))
-    assert environment["cores"] >= 1
+    assert environment["cores"] == 3
     assert environment["packages"]["numpy"]
     assert environment["cpu"]
