@@ -95,7 +95,7 @@ class Summary:
                 "--allow-missing accepts that"
             )
         if self.check is not None:
-            require(self.check, f"{artifact} does not reach the published accuracy")
+            require(self.check, f"{artifact} does not have the published accuracy")
         if self.against is not None:
             require(self.against.gates, f"{artifact} lost too much against the reference")
 

@@ -75,7 +75,7 @@ def test_untrained_weights_fail_the_published_gate_with_exit_3_after_everything_
     result, out = done
     assert result.exit_code == 3
     assert "error:" in result.stderr
-    assert "does not reach the published accuracy" in result.stderr
+    assert "does not have the published accuracy" in result.stderr
     assert "Traceback" not in result.output
     assert "valence CCC" in result.stdout
     assert (out / "report/index.html").is_file()
