@@ -1,6 +1,8 @@
 """Results of ``emonet eval`` beside each other.
 
     python -m emonet_deploy.benchmarks.accuracy.compare_results fp32.json fp16.json int8.json
+
+Each is a file of ``emonet eval --json``.
 """
 
 import argparse

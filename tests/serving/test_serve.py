@@ -101,7 +101,7 @@ def test_a_ready_crop_is_not_searched(server, pictures, onnx8, tmp_path):
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"not a picture", 422, "it is text; replace it or convert it to one of these; send the bytes"),
+        (b"not a picture", 422, "convert it to one of these; send the bytes"),
         (form(picture(data.astronaut())), 422, "is a form; send the bytes of a picture file as"),
         # What `curl -d` makes of a file: without ends of lines and zeros.
         (picture(data.astronaut()).translate(None, b"\r\n\0"), 422, "curl --data-binary @FILE"),
