@@ -8,13 +8,14 @@ from typing import Self
 
 import pyarrow as pa
 
-from emonet_deploy.batch.fetch import fetch, picture_of
+from emonet_deploy.batch.files.fetch import fetch, picture_of
 from emonet_deploy.batch.listing import RunFolder
+from emonet_deploy.batch.parts import Part
 from emonet_deploy.batch.rows import Row, face_records, new_row, row_schema
 from emonet_deploy.errors import InputError, one_line
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.inputs import Source
-from emonet_deploy.runtime.media.source_reader import SourceReader
+from emonet_deploy.runtime.media.video import VideoReader
 from emonet_deploy.runtime.pipeline.model_and_detector import ModelAndDetector
 from emonet_deploy.runtime.pipeline.pipeline import EmotionPipeline
 from emonet_deploy.runtime.pipeline.predictor import Predictor
@@ -94,25 +95,28 @@ class Faces:
 
     def read(self, ids: Sequence[int], files: Sequence[str]) -> pa.Table:
         """Return the rows of files."""
-        rows = [new_row(i, file) for i, file in zip(ids, files, strict=True)]
+        return self._read(ids, [Part(file) for file in files])
+
+    def _read(self, ids: Sequence[int], parts: Sequence[Part]) -> pa.Table:
+        rows = [new_row(i, part.file) for i, part in zip(ids, parts, strict=True)]
         with TemporaryDirectory(prefix="emonet-") as folder:
-            for row, source in self._pictures(rows, Path(folder)):
-                self._clip(row, source)
+            for index, source in self._pictures(rows, Path(folder)).items():
+                self._clip(rows[index], parts[index], source)
         return self._table(rows)
 
     def _table(self, rows: list[Row]) -> pa.Table:
         return pa.Table.from_pylist(rows, schema=row_schema(landmarks=self._reading.landmarks))
 
-    def _pictures(self, rows: list[Row], folder: Path) -> list[tuple[Row, Source]]:
-        """Read the still pictures, faces of several in one batch; return the clips."""
-        clips: list[tuple[Row, Source]] = []
+    def _pictures(self, rows: list[Row], folder: Path) -> dict[int, Source]:
+        """Read the still pictures, faces of several in one batch; return the clips, by place."""
+        clips: dict[int, Source] = {}
 
         def frames() -> Iterator[Frame]:
             for index, row in enumerate(rows):
                 try:
                     source = fetch(row["file"], folder, index)
                     if source.is_video:
-                        clips.append((row, source))
+                        clips[index] = source
                         continue
                     yield Frame(picture_of(source, row["file"]), str(index))
                 except InputError as error:
@@ -124,19 +128,17 @@ class Faces:
             row["faces"] = face_records(result.faces, landmarks=self._reading.landmarks)
         return clips
 
-    def _clip(self, row: Row, source: Source) -> None:
-        """Read a clip whole: identities and smoothing live within it."""
-        reading = self._reading
-        reader = SourceReader([source], every=reading.every, max_fps=reading.fps)
+    def _clip(self, row: Row, part: Part, source: Source) -> None:
+        """Read a clip, or a part: identities and smoothing live within it."""
+        reading, (start, stop) = self._reading, part.span
         try:
+            reader = VideoReader(
+                source.path, every=reading.every, max_fps=reading.fps, start=start, stop=stop
+            )
             for result in self._pipeline().run(reader):
-                row["frames"] += 1
-                row["faces"] += face_records(
-                    result.faces,
-                    result.frame.index,
-                    result.frame.time,
-                    landmarks=reading.landmarks,
-                )
+                index, time = result.frame.index, round(result.frame.time or 0.0, 6)
+                row["frames"] += time >= part.fresh
+                row["faces"] += face_records(result.faces, index, time, landmarks=reading.landmarks)
         except InputError as error:
             row["error"] = one_line(error)
 
@@ -162,9 +164,9 @@ class ListedFaces(Faces):
         """
         folder.require_model(reading.model)
         super().__init__(reading)
-        self._files = folder.files()
+        self._listed = folder.listed()
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Return the rows of the files whose ids the batch holds."""
+        """Return the rows of the files, or parts of them, whose ids the batch holds."""
         ids = table.column("id").to_pylist()
-        return self.read(ids, [self._files[i].as_py() for i in ids])
+        return self._read(ids, [self._listed[i] for i in ids])

@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from emonet_deploy.batch.actor import ListedFaces, Reading
-from emonet_deploy.batch.fetch import fetch, picture_of
+from emonet_deploy.batch.files.fetch import fetch, is_called_clip, picture_of
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.rows import Row, face_records, new_row
 from emonet_deploy.errors import InputError, one_line
-from emonet_deploy.runtime.media.inputs import VIDEO_SUFFIXES
 from emonet_deploy.runtime.pipeline.found_faces import Found, find_faces, read_found
 
 __all__ = ["FaceFinder", "FoundFaces"]
@@ -57,13 +56,13 @@ class FaceFinder:
         cv2.setNumThreads(1)  # the other processors have finders of their own
         self._detector = reading.load_detector()
         self._crop = reading.crop
-        self._files = folder.files()
+        self._listed = folder.listed()
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Yield what is in the files whose ids a table holds, in their order."""
         found: list[dict[str, Any]] = []
         for number in table.column("id").to_pylist():
-            found.append({"id": number, "clip": False, **self._find(self._files[number].as_py())})
+            found.append({"id": number, "clip": False, **self._find(self._listed[number].file)})
             if sum(len(row.get("crops", b"")) for row in found) >= _MOST:
                 yield pa.Table.from_pylist(found, schema=_FOUND)
                 found = []
@@ -71,7 +70,7 @@ class FaceFinder:
             yield pa.Table.from_pylist(found, schema=_FOUND)
 
     def _find(self, file: str) -> dict[str, Any]:
-        if Path(file).suffix.lower() in VIDEO_SUFFIXES:
+        if is_called_clip(file):
             return {"clip": True}  # which its reader fetches
         try:
             with TemporaryDirectory(prefix="emonet-") as folder:
@@ -90,7 +89,7 @@ class FoundFaces(ListedFaces):
         """Return a row for each of what ``FaceFinder`` yields, those of clips last."""
         clips = table.filter(table.column("clip"))
         others = table.filter(pc.invert(table.column("clip"))).to_pylist()
-        rows = [new_row(each["id"], self._files[each["id"]].as_py()) for each in others]
+        rows = [new_row(each["id"], self._listed[each["id"]].file) for each in others]
         pictures: list[tuple[Row, Found]] = []
         for row, each in zip(rows, others, strict=True):
             row["error"] = each["error"]

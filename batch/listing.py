@@ -17,12 +17,13 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from emonet_deploy.batch.filesystems import file_exists, filesystem_of, replace_file
+from emonet_deploy.batch.files.filesystems import file_exists, filesystem_of, replace_file
+from emonet_deploy.batch.parts import Listed, Part, list_table
 from emonet_deploy.batch.rows import row_schema
 from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import InputError, one_line
 
-__all__ = ["RunFolder", "model_hash"]
+__all__ = ["RunFolder", "model_hash", "parquet_bytes"]
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,15 @@ class RunFolder:
                     found[name] = int(pq.read_metadata(file).num_rows)
         return found
 
-    def freeze(self, files: Sequence[str], settings: dict[str, Any]) -> int:
+    def freeze(self, parts: Sequence[str | Part], settings: dict[str, Any]) -> int:
         """Write the list and the settings, or check that those that lie there are of this run.
 
         Args:
-            files: names or addresses, each once.
+            parts: names or addresses, each once; or parts of files, those of a file in a row.
             settings: what decides over the rows: the model's record and the options.
 
         Returns:
-            How many files the list has.
+            How many ids the list has.
 
         Raises:
             InputError: the folder is of a run with other settings, or cannot be written.
@@ -102,12 +103,10 @@ class RunFolder:
         system = self.system
         try:
             if not self.frozen:
-                if not files:
+                if not parts:
                     raise InputError("no input named", hint="give pictures, videos or folders")
                 system.create_dir(self.path, recursive=True)
-                ids = pa.array(range(len(files)), pa.int64())
-                table = pa.table({"id": ids, "file": pa.array(files, pa.string())})
-                replace_file(system, self.file("_list.parquet"), _parquet(table))
+                replace_file(system, self.file("_list.parquet"), parquet_bytes(list_table(parts)))
                 # Last: a folder that has it, has the list as well.
                 text = json.dumps(settings, indent=2, sort_keys=True)
                 replace_file(system, self.file("_run.json"), text.encode())
@@ -146,13 +145,30 @@ class RunFolder:
                 hint="copy the same file to every machine",
             )
 
-    def files(self) -> pa.ChunkedArray:
-        """Return the names of the list, by id."""
+    def listed(self) -> Listed:
+        """Return what each id stands for."""
         with self.system.open_input_file(self.file("_list.parquet")) as file:
-            return pq.read_table(file).column("file")
+            return Listed(pq.read_table(file))
+
+    @property
+    def written(self) -> str:
+        """Where workers write their rows: of files, or of parts of them, to be joined."""
+        with self.system.open_input_file(self.file("_list.parquet")) as file:
+            return self.file("segments" if "start" in pq.read_schema(file).names else "rows")
+
+    def written_files(self) -> list[str]:
+        """Return the paths of the rows that workers wrote for good by now.
+
+        Raises:
+            OSError: they cannot be listed.
+        """
+        # What a run is writing, or was when it was killed, is called as its mark in the checkpoint.
+        done = {name.removesuffix(".parquet") for name in self.committed()}
+        there = self.system.get_file_info(fs.FileSelector(self.written, allow_not_found=True))
+        return [info.path for info in there if info.base_name.rpartition("-")[0] in done]
 
     def rows(self) -> ds.Dataset:
-        """Return the rows that lie there for good by now; see ``row_schema``.
+        """Return the rows of files that lie there for good by now; see ``row_schema``.
 
         Raises:
             OSError: they cannot be read.
@@ -160,10 +176,8 @@ class RunFolder:
         system, rows = self.system, self.file("rows")
         if self.complete:
             return ds.dataset(rows, filesystem=system, format="parquet")
-        # What a run is writing, or was when it was killed, is called as its mark in the checkpoint.
-        done = {name.removesuffix(".parquet") for name in self.committed()}
-        there = system.get_file_info(fs.FileSelector(rows, allow_not_found=True))
-        files = [info.path for info in there if info.base_name.rpartition("-")[0] in done]
+        # Those of parts are none, and joined when all are there.
+        files = self.written_files() if self.written == rows else []
         if not files:
             return ds.dataset(row_schema().empty_table())
         return ds.dataset(files, filesystem=system, format="parquet")
@@ -206,7 +220,8 @@ def model_hash(model: str) -> str:
         raise InputError(f"cannot read {model}: {one_line(error)}") from error
 
 
-def _parquet(table: pa.Table) -> bytes:
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return a table as a Parquet file."""
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer)
     return bytes(buffer.getvalue().to_pybytes())

@@ -66,10 +66,9 @@ def face_records(
     Args:
         faces: of it.
         frame: its number within its clip.
-        time: in seconds, None for a still picture.
+        time: in seconds, rounded to six digits; None for a still picture.
         landmarks: keep them.
     """
-    time = None if time is None else round(time, 6)
     records = []
     for face in faces:
         values = face_values(face)

@@ -14,9 +14,12 @@ import pyarrow as pa
 from emonet_deploy.batch.actor import ListedFaces, Reading
 from emonet_deploy.batch.cluster import Cluster, Node, connected, finder_count, worker_count
 from emonet_deploy.batch.finders import FaceFinder, FoundFaces
+from emonet_deploy.batch.joining import join_run
 from emonet_deploy.batch.listing import RunFolder, model_hash
 from emonet_deploy.batch.outcome import Outcome, count_rows
+from emonet_deploy.batch.parts import Part
 from emonet_deploy.batch.progress import Progress, watched
+from emonet_deploy.batch.segments import Segments, cut_files
 from emonet_deploy.errors import BackendError, EmonetError, one_line
 from emonet_deploy.runtime.detection.load import default_detector
 from emonet_deploy.runtime.metadata import ModelInfo
@@ -70,6 +73,7 @@ def run_batch(
     info: ModelInfo,
     cluster: Cluster,
     progress: Progress = lambda done, total: None,
+    segments: Segments | None = None,
 ) -> Outcome:
     """Read files on a cluster and write their rows below ``out``; go on where a run ended.
 
@@ -80,7 +84,8 @@ def run_batch(
         reading: how files are read.
         info: the record of the model.
         cluster: where.
-        progress: see there.
+        progress: see there; it counts segments, where there are some.
+        segments: how clips are cut; None for clips that are read whole.
 
     Raises:
         InputError: the folder holds another run, or the cluster has too few CPUs.
@@ -88,7 +93,11 @@ def run_batch(
         MissingDependencyError: Ray is not installed.
     """
     folder = RunFolder.of(out)
-    total = folder.freeze(files, run_settings(reading, info))
+    settings, parts = run_settings(reading, info), list[str | Part](files)
+    if segments is not None:
+        settings |= asdict(segments)
+        parts = [] if folder.frozen else list(cut_files(files, segments))
+    total = folder.freeze(parts, settings)
     workers = Workers((reading, folder), ListedFaces, FaceFinder, FoundFaces)
     write_rows(folder, total, workers, cluster, progress)
     return count_rows(out)
@@ -117,6 +126,9 @@ def write_rows(
         return
     with connected(cluster) as nodes, watched(folder, total, progress):
         _map(folder, total, cluster.block, _stages(workers, nodes, cluster))
+    if folder.written != folder.file("rows"):
+        with folder.existing():
+            join_run(folder)
     folder.finish()
 
 
@@ -159,7 +171,7 @@ def _map(folder: RunFolder, total: int, block: int, stages: Sequence[_Stage]) ->
             rows = ray.data.range(total, override_num_blocks=ceil(total / block))
             for worker, options in stages:
                 rows = rows.map_batches(worker, **options)
-            rows.write_parquet(folder.file("rows"), filesystem=folder.system)
+            rows.write_parquet(folder.written, filesystem=folder.system)
     except (RayError, ConnectionError) as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, EmonetError):

@@ -17,6 +17,7 @@ from emonet_deploy.commands.options import (
 )
 from emonet_deploy.commands.process.exit_codes import ExitCode
 from emonet_deploy.emonet_ref.optional_packages import needs
+from emonet_deploy.errors import InputError
 
 __all__ = ["batch", "summarize"]
 
@@ -46,7 +47,9 @@ class Machines:
     ] = None
     cpus: Annotated[int, typer.Option(help="CPUs, and threads, of a worker.", min=1)] = 1
     gpus: Annotated[float, typer.Option(help="GPUs of a worker.", min=0)] = 0.0
-    block: Annotated[int, typer.Option(help="Files written at once.", min=1)] = 64
+    block: Annotated[
+        int | None, typer.Option(help="Files written at once; else 64, with --segment 1.", min=1)
+    ] = None
     finders: Annotated[
         int | None,
         typer.Option(
@@ -55,10 +58,26 @@ class Machines:
     ] = None
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How long clips are shared out."""
+
+    panel: ClassVar[str] = "Clips"
+
+    segment: Annotated[
+        float | None,
+        typer.Option(help="Cut clips every so many seconds, for several workers.", min=0),
+    ] = None
+    overlap: Annotated[
+        float | None, typer.Option(help="Seconds that segments share; else 2.", min=0)
+    ] = None
+
+
 def batch(
     model: Artifact,
     faces: DetectedFaces,
     clips: Clips,
+    cut: Cut,
     machines: Machines,
     rows: Annotated[str, typer.Option("--out", help="Folder or address of the results.")],
     inputs: Annotated[
@@ -78,12 +97,18 @@ def batch(
     with needs("batch", "run over many machines"):
         from emonet_deploy.batch.actor import Reading
         from emonet_deploy.batch.cluster import Cluster
-        from emonet_deploy.batch.filesystems import absolute
-        from emonet_deploy.batch.inputs import list_files
+        from emonet_deploy.batch.files.filesystems import absolute
+        from emonet_deploy.batch.files.inputs import list_files
         from emonet_deploy.batch.listing import RunFolder
         from emonet_deploy.batch.run import run_batch
+        from emonet_deploy.batch.segments import Segments
     from emonet_deploy.runtime.backends.registry import load_session
 
+    if cut.segment is None and cut.overlap is not None:
+        raise InputError("--overlap goes with --segment", hint="say how long a segment is")
+    segments = None
+    if cut.segment is not None:
+        segments = Segments(cut.segment, 2.0 if cut.overlap is None else cut.overlap)
     begun = RunFolder.of(rows).frozen
     files = [] if begun else list_files(inputs or (), listed, say)
     if begun:
@@ -123,11 +148,11 @@ def batch(
         machines.workers,
         machines.cpus,
         machines.gpus,
-        machines.block,
+        machines.block or (64 if segments is None else 1),
         machines.finders,
     )
-    with ray_progress("files") as progress:
-        found = run_batch(files, rows, reading, info, cluster, progress)
+    with ray_progress("files" if segments is None else "segments") as progress:
+        found = run_batch(files, rows, reading, info, cluster, progress, segments)
     show(f"{found.rows} of {found.files} files, {found.faces} faces, in {rows}")
     if report is not None:
         from emonet_deploy.batch.report import write_report

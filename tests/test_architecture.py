@@ -64,7 +64,8 @@ ROOMS = {
     | {"benchmarks", "benchmarks.metrics", "benchmarks.parity", "benchmarks.speed"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
     "serving": RUNTIME,
-    "batch": RUNTIME,
+    "batch.files": REF | {"runtime.media"},
+    "batch": RUNTIME | {"batch.files"},
 }
 BELOW_COMMANDS = set(ROOMS) | RUNTIME
 COMMON = BELOW_COMMANDS | {"commands", "commands.process"}

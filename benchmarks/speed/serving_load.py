@@ -23,6 +23,13 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from emonet_deploy.runtime.hardware.processes import (
+    Process,
+    list_processes,
+    memory_mb,
+    process_tree,
+)
+
 __all__ = [
     "Beside",
     "Load",
@@ -134,17 +141,10 @@ def server_memory(url: str) -> float | None:
 
     What several processes share is counted once (Linux's proportional set size).
     """
-    pids = _server_pids(urlsplit(url))
+    pids = _server(urlsplit(url))
     if not pids:
         return None
-    total = 0
-    for pid in pids:
-        with suppress(OSError):
-            said = re.search(
-                r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M
-            )
-            total += int(said[1]) if said else 0
-    return total / 1024
+    return memory_mb(pids)
 
 
 @dataclass(frozen=True)
@@ -295,26 +295,20 @@ def _mean_batch(
 
 def _server_cpu(parts: SplitResult) -> float | None:
     """Return the CPU time so far, in seconds, of the server that listens here; None elsewhere."""
-    processes = _processes()
-    used = [processes[pid][2] for pid in _server_pids(parts) if pid in processes]
+    used = [each.cpu + each.cpu_of_ended for each in _server(parts).values()]
     return sum(used) if used else None
 
 
-def _server_pids(parts: SplitResult) -> set[int]:
-    """Return the processes of the server that listens here; none elsewhere."""
+def _server(parts: SplitResult) -> dict[int, Process]:
+    """Return the processes of the server that listens here, by their ids; none elsewhere."""
     if parts.hostname not in {"127.0.0.1", "localhost"} or not Path("/proc/net/tcp").exists():
-        return set()
+        return {}
     listener = _listener(parts.port or 80)
     if listener is None:
-        return set()
-    processes = _processes()
-    name, parent = processes[listener][:2]
-    root = parent if name == "mosec" else listener  # mosec's front end is a child of the server
-    tree, found = {root}, {root}
-    while found:
-        found = {pid for pid, (_, parent, _) in processes.items() if parent in tree} - tree
-        tree |= found
-    return tree
+        return {}
+    process = list_processes()[listener]
+    # mosec's front end is a child of the server
+    return process_tree(process.parent if process.name == "mosec" else listener)
 
 
 def _listener(port: int) -> int | None:
@@ -328,16 +322,3 @@ def _listener(port: int) -> int | None:
                 if os.readlink(handle) in {f"socket:[{inode}]" for inode in inodes}:
                     return int(process.parent.name)
     return None
-
-
-def _processes() -> dict[int, tuple[str, int, float]]:
-    """Return name, parent and CPU time in seconds, its dead children's included, of each."""
-    found: dict[int, tuple[str, int, float]] = {}
-    tick = os.sysconf("SC_CLK_TCK")
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            head, _, tail = stat.read_text().rpartition(")")
-            values = tail.split()
-            used = sum(map(int, values[11:15])) / tick
-            found[int(stat.parent.name)] = (head.partition("(")[2], int(values[1]), used)
-    return found

@@ -168,7 +168,7 @@ def _run_on(
     settings: dict[str, Any],
 ) -> Evaluation:
     # Needs Ray, which an evaluation on one machine does not.
-    from emonet_deploy.batch.filesystems import absolute
+    from emonet_deploy.batch.files.filesystems import absolute
     from emonet_deploy.commands.eval.over_machines import Judge, evaluate_on
 
     model = absolute(str(judged.artifact))

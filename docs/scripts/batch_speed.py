@@ -10,8 +10,6 @@ largest sum over all processes of the run, shared pages shared out (PSS), looked
 
 import argparse
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
@@ -28,6 +26,7 @@ import cv2
 from emonet_deploy.benchmarks.environment import describe_environment
 from emonet_deploy.emonet_ref.synthetic.faces import make_faces
 from emonet_deploy.runtime import EmotionPipeline, Predictor, load_detector, load_session
+from emonet_deploy.runtime.hardware.processes import memory_mb, process_tree
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.media.image import read_image
 
@@ -108,38 +107,14 @@ def _batch(model: Path, paths: Sequence[Path], out: Path) -> _Cost:
     )
     cpu: dict[int, float] = {}  # what each process had used when it was last seen
     while process.poll() is None:
-        family = _family(process.pid)
-        cost.memory_mb = max(cost.memory_mb, sum(map(_memory, family)))
-        cpu |= family
+        tree = process_tree(process.pid)
+        cost.memory_mb = max(cost.memory_mb, memory_mb(tree))
+        cpu |= {pid: each.cpu for pid, each in tree.items()}
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.25)
     cost.seconds, cost.cpu = time.perf_counter() - started, sum(cpu.values())
     assert process.returncode == 0
     return cost
-
-
-def _family(root: int) -> dict[int, float]:
-    """Return a process and all that it started, and those in turn: id, seconds of processors."""
-    parents: dict[int, int] = {}
-    cpu: dict[int, float] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            pid = int(stat.parent.name)
-            parents[pid] = int(fields[1])
-            cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    family, before = {root}, 0
-    while len(family) > before:
-        before = len(family)
-        family |= {pid for pid, parent in parents.items() if parent in family}
-    return {pid: cpu.get(pid, 0.0) for pid in family}
-
-
-def _memory(pid: int) -> float:
-    with suppress(OSError):
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        return sum(map(int, re.findall(r"^Pss: +(\d+) kB", text, re.MULTILINE))) / 1024
-    return 0.0
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final
@@ -40,7 +41,13 @@ class VideoReader:
     """
 
     def __init__(
-        self, source: str | os.PathLike[str], *, every: int = 1, max_fps: float | None = None
+        self,
+        source: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        max_fps: float | None = None,
+        start: float = 0.0,
+        stop: float = inf,
     ) -> None:
         """Open a file.
 
@@ -48,6 +55,9 @@ class VideoReader:
             source: its path.
             every: yield only each so-many-th frame; those between are not converted.
             max_fps: yield at most so many frames of each second.
+            start: yield frames from that second on. Those before are decoded all the same, so that
+                numbers, times and choice of frames are those of the whole clip.
+            stop: yield frames before that second.
 
         Raises:
             InputError: there is no such file, or OpenCV cannot decode it.
@@ -55,6 +65,7 @@ class VideoReader:
         self.name = os.fspath(source)
         self._path = Path(source)
         self._pace = Pace(every, max_fps)
+        self._start, self._stop = start, stop
         shown = readable(self.name)
         try:
             with open_file(source) as file:
@@ -108,7 +119,10 @@ class VideoReader:
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 # Damaged files repeat stamps or run backwards; time does neither.
                 last = stamp if np.isfinite(stamp) and stamp > last else last + 1 / self.fps
-                wanted = self._pace.wants(index + failures, last)
+                at = round(last, 6)  # as it is written
+                if at >= self._stop:
+                    return
+                wanted = self._pace.wants(index + failures, last) and at >= self._start
                 good, image = capture.retrieve() if wanted else (True, None)
                 if not good:
                     failures += 1

@@ -17,6 +17,7 @@ from emonet_deploy.runtime.detection.base import Box, Detection
 from emonet_deploy.runtime.detection.iou import box_iou
 from emonet_deploy.runtime.media.frame import Frame
 from emonet_deploy.runtime.tracking.appearance import colour_likeness, describe_colours
+from emonet_deploy.runtime.tracking.matching import best_pairs
 
 __all__ = ["Tracker"]
 
@@ -107,7 +108,7 @@ class Tracker:
         # Where faces cross, several overlap: looks decide between them.
         affinity = shared * _likeness_table(looks, tracks)
         affinity[shared < _MIN_OVERLAP] = 0
-        for row, column in _best_pairs(affinity, 0.0):
+        for row, column in best_pairs(affinity, 0.0):
             yield row, tracks[column]
 
     def _by_looks(
@@ -135,7 +136,7 @@ class Tracker:
                 for column, track in enumerate(lost):
                     if track.seen >= owner[row].born:
                         table[index, column] = 0
-        for index, column in _best_pairs(table, self._min_likeness):
+        for index, column in best_pairs(table, self._min_likeness):
             yield rows[index], lost[column]
 
     def _renew(self, track: _Track, box: Box, looks: NDArray[np.float32], frame: Frame) -> None:
@@ -155,13 +156,3 @@ def _likeness_table(looks: list[NDArray[np.float32]], tracks: list[_Track]) -> N
     return np.array(
         [[colour_likeness(look, track.looks) for track in tracks] for look in looks]
     ).reshape(len(looks), len(tracks))
-
-
-def _best_pairs(affinity: NDArray[np.float64], above: float) -> Iterator[tuple[int, int]]:
-    """Yield (row, column) from the highest affinity down, each row and column once."""
-    table = affinity.copy()
-    while table.size and table.max() > above:
-        row, column = np.unravel_index(int(table.argmax()), table.shape)
-        yield int(row), int(column)
-        table[row, :] = -1
-        table[:, column] = -1

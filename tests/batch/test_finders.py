@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from emonet_deploy.batch import finders
 from emonet_deploy.batch.actor import ListedFaces, Reading
+from emonet_deploy.batch.files.inputs import list_files
 from emonet_deploy.batch.finders import FaceFinder, FoundFaces
-from emonet_deploy.batch.inputs import list_files
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.run import run_settings
 from emonet_deploy.cli import app
@@ -51,7 +51,7 @@ def by_id(tables):
 
 
 def test_two_stages_answer_as_one_worker_does(folder, listed, monkeypatch):
-    ids = pa.table({"id": list(reversed(range(len(listed.files()))))})
+    ids = pa.table({"id": list(reversed(range(len(listed.listed()))))})
     with ListedFaces(reading(folder), listed) as worker:
         expected = by_id([worker(ids)])
     # So little travels at once that there are several parcels.

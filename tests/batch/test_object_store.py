@@ -13,7 +13,7 @@ import pytest
 from helpers.tiny_model import write_tiny
 from typer.testing import CliRunner
 
-from emonet_deploy.batch.filesystems import filesystem_of
+from emonet_deploy.batch.files.filesystems import filesystem_of
 from emonet_deploy.cli import app
 
 pytest.importorskip("ray")

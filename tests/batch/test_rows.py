@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from emonet_deploy.batch.actor import Faces, ListedFaces, Reading
 from emonet_deploy.batch.cluster import Cluster, Node, finder_count, worker_count
-from emonet_deploy.batch.inputs import list_files
+from emonet_deploy.batch.files.inputs import list_files
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.outcome import count_rows
 from emonet_deploy.batch.progress import watched
@@ -83,7 +83,7 @@ def test_what_fsspec_knows_is_read_and_written(folder):
     assert out.freeze(files, {"model": "a"}) == RunFolder.of("memory://lake/out").freeze(
         [], {"model": "a"}
     )
-    assert [name.as_py() for name in out.files()] == files
+    assert [out.listed()[i].file for i in range(len(files))] == files
     rows = read_all(folder, files).to_pylist()
     assert [row["frames"] for row in rows] == [0, 5, 1, 0]
     assert [row["error"] is None for row in rows] == [False, True, True, False]

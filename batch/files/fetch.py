@@ -2,19 +2,26 @@
 
 from pathlib import Path
 from shutil import copyfileobj
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from emonet_deploy.batch.filesystems import filesystem_of
+from emonet_deploy.batch.files.filesystems import filesystem_of
 from emonet_deploy.emonet_ref.storage.path_access import exists, is_dir
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError, one_line
 from emonet_deploy.runtime.media.image import decode_image, read_image
-from emonet_deploy.runtime.media.inputs import Source, expand_inputs
+from emonet_deploy.runtime.media.inputs import VIDEO_SUFFIXES, Source, expand_inputs
 
-__all__ = ["fetch", "picture_of"]
+__all__ = ["fetch", "is_called_clip", "picture_of"]
+
+
+def is_called_clip(file: str) -> bool:
+    """Return whether a name or address ends as those of videos do."""
+    path = urlsplit(file).path if "://" in file else file
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def fetch(file: str, folder: Path, index: int) -> Source:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv, fs
 
-from emonet_deploy.batch.filesystems import filesystem_of
+from emonet_deploy.batch.files.filesystems import filesystem_of
 from emonet_deploy.errors import InputError, one_line
 from emonet_deploy.runtime.media.inputs import (
     expand_inputs,

@@ -1,0 +1,1 @@
+"""Files by the names of paths and addresses: found, listed, fetched."""

@@ -1,0 +1,59 @@
+"""What Linux tells of processes, against what they did."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from emonet_deploy.runtime.hardware.processes import list_processes, memory_mb, process_tree
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux")
+
+# A process that begins another, which takes 0.3 s of CPU and 60 MB.
+CHILD = """
+import time
+held = b"x" * 60_000_000
+while time.process_time() < 0.3: pass
+print(input())
+"""
+PARENT = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {CHILD!r}])
+print(input())
+"""
+
+
+@pytest.fixture
+def process():
+    process = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield process
+    process.kill()
+    process.communicate()  # its child reads the end of the input
+
+
+def test_a_tree_has_what_a_process_began_and_ended_ones_are_told_of(process):
+    def busy():
+        tree = process_tree(process.pid)
+        # Less than the 0.3 s that it takes: the system counts in steps.
+        return tree if any(each.cpu > 0.2 for each in tree.values()) and len(tree) == 2 else None
+
+    while not (tree := busy()):
+        pass
+    (child,) = set(tree) - {process.pid}
+    assert tree[child].parent == process.pid
+    assert tree[child].name.startswith("python")
+    assert set(tree) < set(process_tree(os.getpid())) < set(list_processes())
+    assert 60 < memory_mb([child]) < 400
+    assert memory_mb(tree) == pytest.approx(memory_mb([child]) + memory_mb([process.pid]), 0.1)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    process.stdout.readline()  # of the child, which ends now
+    while child in (tree := process_tree(process.pid)):
+        pass
+    assert tree[process.pid].cpu_of_ended > 0.2
+    process.communicate("\n")
+    assert process_tree(process.pid) == {}
+    assert memory_mb([process.pid]) == 0
