@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,6 +25,15 @@ print(input())
 """
 
 
+def until(condition):
+    """Return what a condition gives as soon as it is true of it; a minute is too long."""
+    end = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found
+
+
 @pytest.fixture
 def process():
     process = subprocess.Popen(
@@ -40,8 +50,7 @@ def test_a_tree_has_what_a_process_began_and_ended_ones_are_told_of(process):
         # Less than the 0.3 s that it takes: the system counts in steps.
         return tree if any(each.cpu > 0.2 for each in tree.values()) and len(tree) == 2 else None
 
-    while not (tree := busy()):
-        pass
+    tree = until(busy)
     (child,) = set(tree) - {process.pid}
     assert tree[child].parent == process.pid
     assert tree[child].name.startswith("python")
@@ -51,8 +60,8 @@ def test_a_tree_has_what_a_process_began_and_ended_ones_are_told_of(process):
     process.stdin.write("\n")
     process.stdin.flush()
     process.stdout.readline()  # of the child, which ends now
-    while child in (tree := process_tree(process.pid)):
-        pass
+    until(lambda: child not in process_tree(process.pid))
+    tree = process_tree(process.pid)
     assert tree[process.pid].cpu_of_ended > 0.2
     process.communicate("\n")
     assert process_tree(process.pid) == {}
