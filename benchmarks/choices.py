@@ -5,5 +5,8 @@ from typing import Literal
 __all__ = ["DatasetFormat", "Peer", "Split"]
 
 DatasetFormat = Literal["table", "affectnet", "affectnet-arrays", "afew-va", "aff-wild2"]
-Peer = Literal["torch.compile", "openvino", "mnn", "ncnn"]
+Peer = Literal[
+    "torch.compile", "torch.compile-int8", "openvino", "openvino-nncf", "mnn", "mnn-int8",
+    "ncnn", "ncnn-bf16", "litert",
+]  # fmt: skip
 Split = Literal["test", "val"]

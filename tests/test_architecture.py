@@ -13,7 +13,9 @@ from typing import get_args
 
 import pytest
 
+from emonet_deploy.benchmarks.choices import Peer
 from emonet_deploy.benchmarks.gpu import roofline
+from emonet_deploy.benchmarks.speed import other_runtimes
 from emonet_deploy.emonet_ref import optional_packages
 from emonet_deploy.export.quantization import schemes
 from emonet_deploy.runtime import choices
@@ -59,7 +61,14 @@ ROOMS = {
     "benchmarks.parity": RUNTIME | {"benchmarks.metrics"},
     "benchmarks.accuracy": RUNTIME
     | {"benchmarks", "benchmarks.metrics", "benchmarks.datasets", "benchmarks.parity"},
-    "benchmarks.speed": RUNTIME | {"benchmarks.choices", "benchmarks.metrics", "benchmarks.parity"},
+    "benchmarks.speed.peers": BASE,
+    "benchmarks.speed": RUNTIME
+    | {
+        "benchmarks.choices",
+        "benchmarks.metrics",
+        "benchmarks.parity",
+        "benchmarks.speed.peers",
+    },
     "benchmarks.gpu": RUNTIME
     | {"benchmarks", "benchmarks.metrics", "benchmarks.parity", "benchmarks.speed"},
     "benchmarks": RUNTIME | {"benchmarks.metrics", "benchmarks.parity", "benchmarks.accuracy"},
@@ -205,6 +214,7 @@ def test_a_session_loads_neither_opencv_nor_what_draws(onnx8):
         (precision.PRECISIONS, choices.Precision),
         (library.PACKAGES, library.EngineKind),
         (schemes.SCHEMES, choices.Target),
+        (other_runtimes.PEERS, Peer),
     ],
 )
 def test_a_table_has_a_row_for_every_choice(table, choices):

@@ -138,7 +138,7 @@ def run_bench(
     for candidate in candidates:
         advance(f"agreement of {candidate.name}")
         agreements.append(compare(remembering, candidate.session, crops, Gates()))
-        if candidate.path is None and candidate.session.device != "remote":
+        if _must_be_equal(candidate):
             _require_same(candidate, agreements[-1])
     remembering.forget()
     advance("what this machine can do")
@@ -263,6 +263,13 @@ def _row(
         kernels=moved.get("kernels"),
         peak_library=library if _has_share(candidate) else None,
     )
+
+
+def _must_be_equal(candidate: Candidate) -> bool:
+    """Whether nothing has judged it yet, and its precision leaves it no room for another result."""
+    session = candidate.session
+    is_peer = candidate.path is None and session.device != "remote"
+    return is_peer and session.info.precision == "fp32"
 
 
 def _require_same(peer: Candidate, parity: Parity) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.runtime.output.table_formats import Table
+from emonet_deploy.runtime.precision_specs import gates_of
 
 __all__ = ["COLUMNS", "bench_table", "device_table", "label", "one_row", "verdicts"]
 
@@ -68,10 +69,12 @@ def one_row(row: BenchRow) -> str:
 
 
 def verdicts(rows: Sequence[BenchRow]) -> list[str]:
-    """Return what a reader would overlook: where INT8 is no faster than FP16 on a GPU.
+    """Return what a reader would overlook: int8 that is not worth it, and peers too inexact."""
+    return [*_slow_int8(rows), *_inexact_peers(rows)]
 
-    That is so on large GPUs, whose time goes into moving and launching, not multiplying.
-    """
+
+def _slow_int8(rows: Sequence[BenchRow]) -> list[str]:
+    """Where INT8 is no faster than FP16: on large GPUs, which move and launch, hardly multiply."""
     on_gpu = {(label(r), r.batch, r.precision): r for r in rows if r.throughput_by_threads}
     found = []
     for (name, batch, precision), row in on_gpu.items():
@@ -82,6 +85,24 @@ def verdicts(rows: Sequence[BenchRow]) -> list[str]:
                 f"({row.p50_ms:.2f} ms and {half.p50_ms:.2f} ms); use fp16"
             )
     return found
+
+
+def _inexact_peers(rows: Sequence[BenchRow]) -> list[str]:
+    """Peers below the gates that the toolkit's own artifacts of their precision must pass."""
+    found = {}
+    for row in rows:
+        if row.backend != "peer" or row.precision == "fp32":  # which must be equal to be timed
+            continue
+        gates = gates_of(row.precision, "cpu")
+        least, same = gates.ccc or 0.0, gates.agreement or 0.0
+        ccc = min(row.ccc_valence or 0.0, row.ccc_arousal or 0.0)
+        if ccc < least or row.agreement < same:
+            found[row.provider] = (
+                f"{row.provider} is below the gates of {row.precision}, and its speed that of "
+                f"another result: CCC {ccc:.4f} (gate {least:g}), "
+                f"equal classes {row.agreement:.1%} (gate {same:.0%})"
+            )
+    return list(found.values())
 
 
 def _number(value: float | None, form: str) -> str:

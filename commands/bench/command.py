@@ -50,7 +50,7 @@ def bench(
     engines = candidates.engine or default
     require_engines(engines, measurement.device)
     if candidates.peers:
-        from emonet_deploy.benchmarks.speed.other_runtimes import require_peers
+        from emonet_deploy.benchmarks.speed.other_runtimes import quantized, require_peers
 
         require_peers(candidates.peers)
         if not measurement.threads:
@@ -63,6 +63,11 @@ def bench(
         source = choose_reference(artifacts, nclass, say)
     else:
         source = resolve_checkpoint(checkpoint or "original", nclass, say)
+    if candidates.peers and not source.is_standin and (few := quantized(candidates.peers)):
+        raise InputError(
+            f"{', '.join(few)}: calibrated on drawn faces, which suit the stand-in alone; "
+            "drop that from --peers"
+        )
     chosen = given or obtain(
         engines, candidates.precision, nclass, source, out, say, candidates.target,
         "latency" if max(measurement.batch) == 1 else "throughput",

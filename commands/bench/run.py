@@ -1,11 +1,13 @@
 """What ``emonet bench`` does: load everything, measure it in turns, and write it down."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from emonet_deploy.benchmarks.choices import Peer
 from emonet_deploy.benchmarks.speed.bench import BenchRow, Candidate, run_bench
 from emonet_deploy.benchmarks.speed.reference import choose_layout
 from emonet_deploy.benchmarks.speed.table import bench_table
@@ -16,6 +18,7 @@ from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint
 from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.errors import InputError
+from emonet_deploy.export.quantization.calibrate import calibration_crops
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.session import Session
 from emonet_deploy.runtime.choices import Backend, Device
@@ -24,6 +27,9 @@ from emonet_deploy.runtime.hardware.memory import keep_freed_memory
 from emonet_deploy.runtime.output.table_formats import as_markdown
 
 __all__ = ["BenchPlan", "measure", "write_files"]
+
+CALIBRATION_FACES: Final = 16
+"""For peers in int8: PyTorch's observers take seconds for each."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class BenchPlan:
 
     source: Checkpoint
     artifacts: Sequence[tuple[str | Path, Backend]]
-    peers: Sequence[str]
+    peers: Sequence[Peer]
     batches: Sequence[int]
     threads: Sequence[int | None]
     device: Device
@@ -60,40 +66,66 @@ def measure(plan: BenchPlan, say: Callable[[str], None]) -> Iterator[BenchRow]:
     """Measure everything; a row is given as soon as it is known. See ``run_bench``."""
     if not keep_freed_memory():
         say("note: the allocator could not be told to keep freed memory; PyTorch may be slower")
+    with _converted_peers(plan, say) as peers:
+        for threads in plan.threads:
+            yield from _measure_on(threads, plan, peers, say)
+
+
+@contextmanager
+def _converted_peers(
+    plan: BenchPlan, say: Callable[[str], None]
+) -> Iterator[Callable[[Session, int], Sequence[Session]]]:
+    """Give what opens the peers beside a reference on a number of threads."""
+    if not plan.peers:
+        yield lambda reference, threads: ()
+        return
+    from emonet_deploy.benchmarks.speed.other_runtimes import (
+        convert_peers,
+        open_peers,
+        quantized,
+    )
+
+    model = load_checkpoint(plan.source.path)
+    ((plain, _),) = obtain(["onnx"], ["fp32"], model.nclass, plan.source, plan.out, say)
+    faces = None
+    if quantized(plan.peers):
+        faces = calibration_crops(None, plan.source.identity, CALIBRATION_FACES)
+    say(f"converting for {', '.join(plan.peers)}")
+    with convert_peers(plan.peers, model, plain, faces) as converted:
+        yield partial(open_peers, converted)
+
+
+def _measure_on(
+    threads: int | None,
+    plan: BenchPlan,
+    open_peers: Callable[[Session, int], Sequence[Session]],
+    say: Callable[[str], None],
+) -> Iterator[BenchRow]:
     gpu = plan.device != "cpu" and cuda_device_count() > 0
-    for threads in plan.threads:
-        with ExitStack() as stack:
-            reference = stack.enter_context(
-                load_session(plan.source.path, device="cpu", threads=threads)
-            )
-            say(f"reference: PyTorch, {choose_layout(reference)}")
+    with ExitStack() as stack:
+        reference = stack.enter_context(
+            load_session(plan.source.path, device="cpu", threads=threads)
+        )
+        say(f"reference: PyTorch, {choose_layout(reference)}")
 
-            def load(path: str | Path, engine: Backend, threads: int | None = threads) -> Session:
-                if Path(path) == plan.source.path and not gpu:
-                    return reference  # noqa: B023 - called in this round only
-                graph = True if plan.cuda_graph else None
-                session = load_session(path, engine, plan.device, threads, graph)
-                return stack.enter_context(session)
+        def load(path: str | Path, engine: Backend) -> Session:
+            if Path(path) == plan.source.path and not gpu:
+                return reference
+            graph = True if plan.cuda_graph else None
+            session = load_session(path, engine, plan.device, threads, graph)
+            return stack.enter_context(session)
 
-            candidates = [
-                Candidate(load(path, engine), None if engine == "v2" else Path(path))
-                for path, engine in dict.fromkeys(plan.artifacts)
-            ]
-            if plan.peers and threads is not None:
-                from emonet_deploy.benchmarks.speed.other_runtimes import open_peers
-
-                model = load_checkpoint(plan.source.path)
-                nclass = reference.info.nclass
-                ((plain, _),) = obtain(["onnx"], ["fp32"], nclass, plan.source, plan.out, say)
-                say(f"converting for {', '.join(plan.peers)}")
-                peers = stack.enter_context(
-                    open_peers(plan.peers, model, plain, reference, threads)
-                )
-                candidates += map(Candidate, peers)
-            yield from run_bench(
-                Candidate(reference, plan.source.path), candidates, plan.batches,
-                parity_crops(plan.faces), threads, plan.seconds, say,
-            )  # fmt: skip
+        candidates = [
+            Candidate(load(path, engine), None if engine == "v2" else Path(path))
+            for path, engine in dict.fromkeys(plan.artifacts)
+        ]
+        if threads is not None:
+            peers = open_peers(reference, threads)
+            candidates += [Candidate(stack.enter_context(peer)) for peer in peers]
+        yield from run_bench(
+            Candidate(reference, plan.source.path), candidates, plan.batches,
+            parity_crops(plan.faces), threads, plan.seconds, say,
+        )  # fmt: skip
 
 
 def write_files(

@@ -118,7 +118,7 @@ def test_a_word_that_is_no_choice_is_refused_with_the_choices(command, option, c
 def test_the_choices_are_in_the_help(command, option, choices):
     name = [part for part in command.split() if "." not in part and part != "set"]
     # Wide enough that no list of choices is broken over two lines.
-    text = CliRunner().invoke(cli.app, [*name, "--help"], env={"COLUMNS": "200"}).stdout
+    text = CliRunner().invoke(cli.app, [*name, "--help"], env={"COLUMNS": "250"}).stdout
     (line,) = [line for line in text.splitlines() if f"{option} " in line or f"{option}," in line]
     assert "|".join(choices) in line
 

@@ -5,6 +5,7 @@ from types import ModuleType
 import numpy as np
 import onnxruntime as ort
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from emonet_deploy import cli
@@ -12,8 +13,10 @@ from emonet_deploy.benchmarks.speed.bench import Candidate, run_bench
 from emonet_deploy.benchmarks.speed.other_runtimes import (
     PEERS,
     PeerSession,
+    convert_peers,
     open_peers,
 )
+from emonet_deploy.benchmarks.speed.peers.source import convert
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
@@ -32,7 +35,7 @@ def reference(onnx8):
         yield session
 
 
-def as_peer(reference, path, change=lambda name, values: values):
+def as_peer(reference, path, change=lambda name, values: values, precision="fp32"):
     """ONNX Runtime as a peer: one image at a time, outputs in odd shapes."""
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
 
@@ -43,7 +46,7 @@ def as_peer(reference, path, change=lambda name, values: values):
             change(name, out).reshape(-1) for name, out in zip(TENSOR_OUTPUTS, outputs, strict=True)
         ]
 
-    return PeerSession("numpy", run, reference)
+    return PeerSession("numpy", run, reference, precision=precision)
 
 
 def test_a_peer_takes_batches_and_gives_the_contracts_shapes(reference, onnx8):
@@ -69,44 +72,81 @@ def test_a_peer_that_computes_something_else_is_not_timed(reference, onnx8, face
         list(run_bench(Candidate(reference, onnx8), [Candidate(wrong)], [1], faces, seconds=0.05))
 
 
-def test_an_unknown_peer_is_one_line(reference, onnx8, standin8):
+def test_a_peer_in_int8_is_timed_and_its_row_says_how_far_off_it_is(reference, onnx8, faces):
+    rough = as_peer(
+        reference, onnx8, lambda name, out: -out if name == "valence" else out, precision="int8"
+    )
+    (row,) = run_bench(Candidate(reference, onnx8), [Candidate(rough)], [1], faces, seconds=0.05)
+    assert row.precision == "int8"
+    assert row.ccc_valence < 0 < row.ccc_arousal
+    assert (row.agreement, row.peak_share) == (1, None)
+
+
+def test_an_unknown_peer_is_one_line(onnx8, standin8):
     model = load_checkpoint(standin8)
     with (
         pytest.raises(InputError, match="no peer is called 'caffe'"),
-        open_peers(["caffe"], model, onnx8, reference, 2),
+        convert_peers(["caffe"], model, onnx8),
     ):
         pass
 
 
-def test_peers_are_looked_for_before_anything_is_made(monkeypatch, tmp_path):
-    def refusal(*options):
-        arguments = ["bench", "--checkpoint", "no.pth", "--out", str(tmp_path), *options]
-        result = CliRunner().invoke(cli.app, arguments)
-        assert result.exit_code == 1
-        return result.stderr
+def test_a_converter_that_fails_is_one_line():
+    with pytest.raises(BackendError, match=r"^converting the model failed: ValueError: no such op"):
+        convert(sys.executable, "-c", "raise ValueError('no such op')")
 
-    monkeypatch.setitem(sys.modules, "ncnn", ModuleType("ncnn"))
-    sys.modules["ncnn"].__spec__ = ModuleSpec("ncnn", None)
+
+def bench(*options):
+    return CliRunner().invoke(cli.app, ["bench", *map(str, options)]).stderr
+
+
+def pretend_installed(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules[name].__spec__ = ModuleSpec(name, None)
+
+
+def test_peers_are_looked_for_before_anything_is_made(monkeypatch, tmp_path):
+    pretend_installed(monkeypatch, "ncnn")
     monkeypatch.setitem(sys.modules, "pnnx", None)  # as if it were not installed
-    told = refusal("--threads", "1", "--peers", "ncnn")
-    assert "pnnx is not installed and is needed to compare with ncnn" in told
-    assert "--peers needs --threads" in refusal("--peers", "torch.compile")
+    given = ("--checkpoint", "no.pth", "--out", tmp_path)
+    error = bench(*given, "--threads", "1", "--peers", "ncnn")
+    assert error.startswith("error: pnnx is not installed and is needed to compare with ncnn\n")
+    assert "--peers needs --threads" in bench(*given, "--peers", "torch.compile")
+
+
+def test_no_peer_quantises_trained_weights_on_drawn_faces(monkeypatch, tmp_path, standin8):
+    pretend_installed(monkeypatch, "torchao")
+    weights, out = tmp_path / "trained.pth", tmp_path / "artifacts"
+    torch.save(load_checkpoint(standin8).state_dict(), weights)  # without the stand-in's stamp
+    given = ("--checkpoint", weights, "--out", out, "--threads", "1")
+    error = bench(*given, "--peers", "torch.compile,torch.compile-int8")
+    assert "error: torch.compile-int8: calibrated on drawn faces" in error
+    assert not out.exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
-def test_each_peer_computes_the_same(name, standin8, tmp_path, faces):
+def test_each_peer_computes_the_reference_in_its_precision(name, standin8, tmp_path, faces):
     from emonet_deploy.benchmarks.parity.compare import compare
+    from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED
     from emonet_deploy.export.onnx import export_onnx
     from emonet_deploy.runtime.precision_specs import Gates
 
-    if name != "torch.compile":
-        pytest.importorskip({"openvino": "openvino", "mnn": "MNN", "ncnn": "pnnx"}[name])
+    for package in PEERS[name].packages:
+        pytest.importorskip(package)
     model = load_checkpoint(standin8)
     plain = export_onnx(model, tmp_path / "plain.onnx", "standin").path
+    seen = crops(make_faces(4, CALIBRATION_SEED))
     with (
         load_session(standin8, device="cpu", threads=2) as reference,
-        open_peers([name], model, plain, reference, 2) as (peer,),
+        convert_peers([name], model, plain, seen) as converted,
     ):
+        (peer,) = open_peers(converted, reference, 2)
         result = compare(reference, peer, faces, Gates(max_error=2e-2, agreement=1.0))
-    assert result.passed, result.gates
+    assert peer.info.precision == PEERS[name].precision
+    heatmap = result.outputs["heatmap"]
+    if peer.info.precision == "fp32":
+        assert result.passed, result.gates
+    else:  # rounded, and still the same picture
+        assert not result.passed
+        assert heatmap.cosine > 0.5

@@ -36,3 +36,19 @@ def test_int8_that_is_no_faster_on_a_gpu_is_said_in_words():
     )
     assert verdicts([half, fast]) == []
     assert verdicts([replace(row, throughput_by_threads=None) for row in (half, slow)]) == []
+
+
+def test_a_peer_below_its_precisions_gates_is_said_in_words():
+    close = replace(PEER, precision="int8", ccc_valence=0.995, ccc_arousal=0.991, agreement=0.92)
+    far = replace(close, ccc_arousal=0.012)
+    other = replace(close, agreement=0.88)
+    assert verdicts([PEER, close]) == []
+    assert verdicts([replace(far, backend="onnx")]) == []  # an artifact has passed its gates
+    (sentence,) = verdicts([far, replace(far, batch=8)])
+    assert sentence == (
+        "ncnn 1.0 <x> is below the gates of int8, and its speed that of another result: "
+        "CCC 0.0120 (gate 0.99), equal classes 92.0% (gate 90%)"
+    )
+    assert "equal classes 88.0% (gate 90%)" in verdicts([other])[0]
+    undefined = replace(close, ccc_valence=None)
+    assert "CCC 0.0000" in verdicts([undefined])[0]
