@@ -6,9 +6,10 @@ must compute what the reference does, the others are judged as artifacts of thei
 
 import importlib.metadata
 import importlib.util
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -145,7 +146,8 @@ def convert_peers(
         for name in dict.fromkeys(names):
             own = Path(folder, name)
             own.mkdir()
-            with needs("peers", f"compare with {name}"):
+            # Converters tell their progress where our results go.
+            with needs("peers", f"compare with {name}"), redirect_stdout(sys.stderr):
                 source = Source(model.eval(), plain, calibration, own)
                 converted[name] = PEERS[name].convert(source)
         yield converted
