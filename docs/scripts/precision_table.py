@@ -49,8 +49,7 @@ def measure(
     return {
         "precision": precision, "target": target, "seconds": round(seconds, 1),
         "sha256": sha256_file(path), "megabytes": round(path.stat().st_size / 1e6, 1),
-        "int8_share": record.get("int8_share"), "equal": found.agreement, "ties": found.ties,
-        "margin": found.tie_margin, **found.to_dict(),
+        "int8_share": record.get("int8_share"), **found.to_dict(),
     }  # fmt: skip
 
 
@@ -87,7 +86,7 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
             (
                 row["checkpoint"], row["nclass"], row["precision"], row["target"],
                 f"{row['ccc']['valence']:.5f}", f"{row['ccc']['arousal']:.5f}",
-                f"{row['equal']:.1%}", f"{row['gates']['agreement']['value']:.1%}", row["ties"],
+                f"{row['agreement']:.1%}", f"{row['gates']['agreement']['value']:.1%}", row["ties"]["faces"],
                 "-" if row["int8_share"] is None else f"{row['int8_share']:.0%}",
                 "held" if row["passed"] else "failed",
             )
