@@ -86,7 +86,8 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
             (
                 row["checkpoint"], row["nclass"], row["precision"], row["target"],
                 f"{row['ccc']['valence']:.5f}", f"{row['ccc']['arousal']:.5f}",
-                f"{row['agreement']:.1%}", f"{row['gates']['agreement']['value']:.1%}", row["ties"]["faces"],
+                f"{row['agreement']:.1%}", f"{row['gates']['agreement']['value']:.1%}",
+                row["ties"]["faces"],
                 "-" if row["int8_share"] is None else f"{row['int8_share']:.0%}",
                 "held" if row["passed"] else "failed",
             )
