@@ -192,6 +192,9 @@ def _translated(final: Path, error: type[EmonetError], advice: str) -> Iterator[
     try:
         yield
     except (OSError, NotImplementedError) as failure:
+        # A signal between the opening and the closing of a file lets the closing fail.
+        if isinstance(failure.__context__, KeyboardInterrupt):
+            raise failure.__context__ from None
         reason = why(failure) if isinstance(failure, OSError) else str(failure)
         if isinstance(failure, Timeout):
             reason = "no file can be made there"

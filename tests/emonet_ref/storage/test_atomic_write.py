@@ -208,3 +208,17 @@ def test_a_folder_in_which_no_file_can_be_made_is_told_and_not_waited_for(monkey
     monkeypatch.setattr(f"{require_writable.__module__}._LONG", 0.1)
     with pytest.raises(InputError, match=r"cannot write /proc/x\.csv: "):
         require_writable("/proc/x.csv")
+
+
+def interrupted_while_closing():
+    try:
+        raise KeyboardInterrupt
+    finally:
+        os.close(-1)
+
+
+def test_what_an_interruption_breaks_stays_an_interruption(tmp_path):
+    """A signal may come while a file is being closed, which then fails with EBADF."""
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a.txt"):
+        interrupted_while_closing()
+    assert not list(tmp_path.iterdir())
