@@ -193,8 +193,11 @@ def _translated(final: Path, error: type[EmonetError], advice: str) -> Iterator[
         yield
     except (OSError, NotImplementedError) as failure:
         # A signal between the opening and the closing of a file lets the closing fail.
-        if isinstance(failure.__context__, KeyboardInterrupt):
-            raise failure.__context__ from None
+        cause = failure.__context__
+        while cause is not None:
+            if isinstance(cause, KeyboardInterrupt):
+                raise cause from None
+            cause = cause.__context__
         reason = why(failure) if isinstance(failure, OSError) else str(failure)
         if isinstance(failure, Timeout):
             reason = "no file can be made there"
