@@ -63,10 +63,11 @@ def open_file(path: StrPath) -> BufferedReader:
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "it is a device or a pipe, not a file")
-        return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
+    # Not above: a file object that an interruption discards has closed the descriptor already.
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: StrPath, limit: int) -> bytes:

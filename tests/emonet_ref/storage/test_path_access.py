@@ -92,3 +92,35 @@ def test_json_is_read_up_to_a_depth():
     for text in ("[" * 40 + "]" * 40, "[" * 10**6, '{"a":1,"a":2}', "[Infinity]", "nope"):
         with pytest.raises(ValueError, match=r"."):
             parse_json(text)
+
+
+def test_an_interruption_at_any_moment_is_nothing_else(tmp_path):
+    """A descriptor that the file object has closed already must not be closed again."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+
+    def open_interrupted_at(place):
+        passed = 0
+
+        def trace(frame, event, arg):
+            nonlocal passed
+            if frame.f_code not in (paths.open_file.__code__, os.fdopen.__code__):
+                return None
+            frame.f_trace_opcodes = True
+            passed += event == "opcode"
+            if event == "opcode" and passed == place:
+                raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            paths.open_file(path).close()
+        finally:
+            sys.settrace(None)
+        return passed
+
+    steps = open_interrupted_at(0)
+    assert steps > 20
+    for place in range(1, steps + 1):
+        with pytest.raises(KeyboardInterrupt):
+            open_interrupted_at(place)
