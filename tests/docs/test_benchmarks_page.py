@@ -1,25 +1,15 @@
 """The page of benchmarks is what its script prints of the results that are committed."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 from helpers.bench_rows import ROW
-
-ROOT = Path(__file__).parents[2]
-
-
-def load_script():
-    path = ROOT / "docs" / "scripts" / "benchmarks_page.py"
-    spec = importlib.util.spec_from_file_location("benchmarks_page", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from helpers.docs_scripts import load_script
+from helpers.rooms import ROOT
 
 
 def test_the_page_is_up_to_date():
     page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert page == load_script().page()
+    assert page == load_script("benchmarks_page").page()
 
 
 def test_a_machine_and_a_gpu_each_have_a_table(tmp_path):
@@ -42,7 +32,7 @@ def test_a_machine_and_a_gpu_each_have_a_table(tmp_path):
     folder = tmp_path / "gpu" / "a-gpu-2026"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(proof | {"sentences": ["use it"]}))
-    page = load_script().page(tmp_path)
+    page = load_script("benchmarks_page").page(tmp_path)
     assert "## Some CPU, 4 cores (avx2)" in page
     first, second = [line for line in page.splitlines() if line.startswith("| onnx (cpu)")]
     assert " 50% " in second  # against the fastest library; shares of an unnamed one mean nothing

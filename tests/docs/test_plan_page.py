@@ -1,29 +1,20 @@
 """The plan's tables are what its script makes of the committed measurement."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from helpers.docs_scripts import load_script
+from helpers.rooms import ROOT
 
 from emonet_deploy.runtime.output.table_formats import as_markdown
 
 pytest.importorskip("pyarrow")
-ROOT = Path(__file__).parents[2]
-
-
-def load_script():
-    path = ROOT / "docs" / "scripts" / "batch_plan.py"
-    spec = importlib.util.spec_from_file_location("batch_plan", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_tables_of_the_page_follow_from_the_measurement():
     found = json.loads((ROOT / "benchmarks" / "results" / "plan.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
-    for table in load_script().tables(found).values():
+    for table in load_script("batch_plan").tables(found).values():
         assert as_markdown(table) in page
     assert found["environment"]["cpu"] in page
 
@@ -34,7 +25,7 @@ def test_the_arithmetic_is_what_a_pencil_says():
         "read_ms": {"fp32": 80.0, "int8": 40.0}, "file_bytes": {"1": 300_000, "12": 3_000_000},
         "crop_bytes": 200_000, "frame_ms": 1.0,
     }  # fmt: skip
-    tables = load_script().tables(found)
+    tables = load_script("batch_plan").tables(found)
     # 100 million times 120 ms are 3,333 CPU hours, or 2.2 days of 64; a third is finding.
     assert tables["cpus"].rows[0] == (
         "1 MP, fp32", "120", "3,333", "2.2", "0.1", "33%"
