@@ -25,7 +25,7 @@ from emonet_deploy.commands.options import grouped
 from emonet_deploy.commands.parity import parity
 from emonet_deploy.commands.predict.command import predict
 from emonet_deploy.commands.process.exit_codes import ExitCode
-from emonet_deploy.commands.process.signals import sigterm_as_interrupt
+from emonet_deploy.commands.process.signals import lost_interrupts_raised, sigterm_as_interrupt
 from emonet_deploy.commands.process.streams import (
     libraries_silenced,
     open_missing_streams,
@@ -166,7 +166,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # What the encoding of a terminal or pipe lacks is written as an escape.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    with sigterm_as_interrupt(), libraries_silenced():
+    with sigterm_as_interrupt(), lost_interrupts_raised(), libraries_silenced():
         app()
 
 

@@ -1,11 +1,16 @@
 """Ctrl-C and SIGTERM as a wish to stop: what was begun is finished, or leaves nothing behind."""
 
 import signal
+import sys
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, current_thread, main_thread
+from threading import Event, Timer, current_thread, main_thread
 
-__all__ = ["sigterm_as_interrupt", "stop_signals"]
+__all__ = ["lost_interrupts_raised", "sigterm_as_interrupt", "stop_signals"]
+
+_SOON = 0.01
+"""Seconds in which a finalizer or a callback of a library has returned."""
 
 
 @contextmanager
@@ -22,6 +27,36 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def lost_interrupts_raised() -> Iterator[None]:
+    """Interrupt the block again where an interruption came while Python was in a finalizer.
+
+    What ``__del__`` or a callback of a library raises, Python prints and drops: a Ctrl-C in one of
+    the two would be a traceback on the screen and a command that goes on.
+    """
+    before = sys.unraisablehook
+
+    def interrupt() -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # then SIGTERM was the interruption
+            interrupt_main(signal.SIGTERM)
+        else:
+            interrupt_main()
+
+    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:
+            before(unraisable)
+            return
+        again = Timer(_SOON, interrupt)  # from here it would be dropped once more
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

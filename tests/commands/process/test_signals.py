@@ -76,3 +76,42 @@ def test_the_handler_that_was_there_comes_back():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "True\n")
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_in_a_finalizer_interrupts_all_the_same(number):
+    # As filelock's, which a signal in an export once hit: Python drops what __del__ raises.
+    ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN)" if number == "SIGTERM" else ""
+    code = (
+        f"import signal, time\n{ignored}\n"
+        "from emonet_deploy.commands.process.signals import *\n"
+        "class Held:\n"
+        f"    def __del__(self): signal.raise_signal(signal.{number})\n"
+        "try:\n"
+        "    with sigterm_as_interrupt(), lost_interrupts_raised():\n"
+        "        held = Held()\n"
+        "        del held\n"
+        "        for _ in range(6000): time.sleep(0.01)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=listen_to_signals,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+def test_what_else_goes_wrong_in_a_finalizer_is_heard():
+    code = (
+        "from emonet_deploy.commands.process.signals import lost_interrupts_raised\n"
+        "class Held:\n"
+        "    def __del__(self): raise ValueError('seen')\n"
+        "with lost_interrupts_raised():\n"
+        "    held = Held()\n"
+        "    del held"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "seen" in done.stderr
