@@ -8,6 +8,9 @@ ROOMS := $(sort $(dir $(wildcard */__init__.py)))
 FILES := $(sort $(wildcard *.py $(foreach room,$(ROOMS),$(room)*.py $(room)*/*.py $(room)*/*/*.py)))
 INSTALLED := .venv/installed-$(shell echo $(FILES) | cksum | cut -d ' ' -f 1)
 
+# Tests start hundreds of processes; where nothing compiled may be kept, each compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo docs test test-slow test-gpu gpu-proof test-lowest test-wheel test-triton test-soak test-mutants test-soak-serve lint format clean
 
 help: ## Show this list
