@@ -3,9 +3,11 @@
     python docs/scripts/batch_speed.py artifacts/emonet_8.fp32.onnx speed.json [--rounds 3]
 
 One worker of one thread reads few pictures, then many: the difference is what pictures take,
-whatever it takes to start. The local pipeline reads as many, with one thread. Both in turns, since
-other work on the machine slows whichever runs; the median of their ratios is told. Memory is the
-largest sum over all processes of the run, shared pages shared out (PSS), looked at twice a second.
+whatever it takes to start. Where Python may keep nothing compiled, each process of Ray compiles
+what it imports, which takes seven seconds more. The local pipeline reads as many, with one thread.
+Both in turns, since other work on the machine slows whichever runs; the median of their ratios is
+told. Memory is the largest sum over all processes of the run, shared pages shared out (PSS), looked
+at four times a second.
 """
 
 import argparse

@@ -24,6 +24,9 @@ def write_reader_folder(folder):
     cv2.imwrite(str(folder / "photo.jpg"), data.astronaut()[..., ::-1])
     write_film(folder / "talk.mp4", 6)
     shutil.copy(folder / "talk.mp4", folder / "long.mp4")
+    for place, name in (("photos", "photo.jpg"), ("clips", "talk.mp4")):
+        (folder / place).mkdir()
+        shutil.copy(folder / name, folder / place)
     rows = ["path,expression,valence,arousal"]
     for place in ("faces", "crops"):
         (folder / place).mkdir()
