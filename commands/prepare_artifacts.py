@@ -37,7 +37,7 @@ from emonet_deploy.runtime.precision_specs import PRECISIONS
 from emonet_deploy.runtime.tuning.configuration import Wanted
 from emonet_deploy.runtime.tuning.resolve import resolve_tuned
 
-with needs("export", "read checkpoints"):
+with needs("export", "make a model from a checkpoint (one that is there already is named instead)"):
     from emonet_deploy.emonet_ref.resolve_checkpoint import Checkpoint, find_checkpoint
     from emonet_deploy.export.quantization.calibrate import (
         Calibration,

@@ -74,7 +74,7 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
     hear_libraries()  # the workers log there
     from emonet_deploy.runtime.hardware.cpu import usable_processors
     from emonet_deploy.serving import server
-    from emonet_deploy.serving.worker_settings import Settings
+    from emonet_deploy.serving.worker_settings import FACES_ROUTE, Settings
 
     artifact, backend = model.model, engine_of(model.engine, model.device)
     if artifact is None:
@@ -122,6 +122,9 @@ def serve(model: Model, faces: DetectedFaces, address: Address, workers: Workers
             f"readers of {threads} threads; Ctrl-C ends it"
         )
 
-    if not server.serve(settings, options, starting):
+    def ready() -> None:
+        say(f"ready: POST pictures to http://{address.host}:{address.port}{FACES_ROUTE}")
+
+    if not server.serve(settings, options, starting, ready):
         warn("error: the server ended by itself; its log above says why")
         raise typer.Exit(ExitCode.ERROR)

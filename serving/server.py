@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
+from threading import Event, Thread
 
 import numpy as np
 
@@ -29,6 +30,9 @@ __all__ = ["ServerOptions", "Trial", "serve", "try_settings"]
 
 _TAKERS = 2
 """Processes that decode ready crops. Cheap work; but mosec gives up when a stage has none left."""
+
+_LOOK = 0.2
+"""Seconds between two tries whether the server answers."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +113,19 @@ def _load_once(settings: Settings) -> Trial:
         return Trial(session.info, 1000 * (time.perf_counter() - started))
 
 
-def serve(settings: Settings, options: ServerOptions, ready: Callable[[], None]) -> bool:
+def serve(
+    settings: Settings,
+    options: ServerOptions,
+    starting: Callable[[], None],
+    ready: Callable[[], None] = lambda: None,
+) -> bool:
     """Serve until SIGTERM or Ctrl-C; what is in flight then is answered.
 
     Args:
         settings: of the workers.
         options: of the server.
-        ready: called before the server starts; it answers when its first workers are loaded.
+        starting: called before the server starts.
+        ready: called when it answers, which it does when each stage has a loaded worker.
 
     Returns:
         Whether it ended because it was told to, and not by itself.
@@ -150,8 +160,8 @@ def serve(settings: Settings, options: ServerOptions, ready: Callable[[], None])
             CROP_ROUTE: [runtime(Take, _TAKERS), read],
         }
     )
-    ready()
-    with _signals_seen() as seen:
+    starting()
+    with _signals_seen() as seen, _when_open(options, ready):
         server.run()  # type: ignore[no-untyped-call]
         return bool(seen() & {signal.SIGTERM, signal.SIGINT})
 
@@ -167,6 +177,25 @@ def _arguments(options: ServerOptions) -> list[str]:
         "log-level": "warning",
     }
     return [f"--{name}={value}" for name, value in values.items()]
+
+
+@contextmanager
+def _when_open(options: ServerOptions, ready: Callable[[], None]) -> Iterator[None]:
+    """Call ``ready`` once, while the block goes on, when somebody listens at the address."""
+    ended = Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOK):
+            with suppress(OSError):
+                socket.create_connection((options.host, options.port), timeout=1).close()
+                ready()
+                return
+
+    Thread(target=watch, name="ready", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 @contextmanager

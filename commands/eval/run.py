@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from filelock import FileLock
 
 from emonet_deploy.benchmarks.accuracy.gates import check_published, compare_runs
+from emonet_deploy.benchmarks.accuracy.plausibility import doubts
 from emonet_deploy.benchmarks.accuracy.predictions_file import PredictionFile
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation, evaluate
 from emonet_deploy.benchmarks.accuracy.summary import Summary
@@ -126,6 +127,10 @@ def run_eval(
             run = _run(session, dataset, samples, bar, kept)
         else:
             run = _run_on(machines, judged, load, dataset, samples, settings)
+        for doubt in doubts(run):
+            say(f"note: {doubt}")
+        if gates.check and not dataset.is_published:
+            say(f"note: {dataset.name} is not the AffectNet that the published figures are of")
         comparable = gates.check or dataset.is_published
         published = PUBLISHED[nclass] if comparable else None
         summary = Summary.of(run, session, identity, published)

@@ -89,6 +89,15 @@ def test_answers_equal_those_of_predict_to_the_written_digits(server, pictures, 
     assert (said[0]["width"], said[0]["height"]) == (1024, 512)
 
 
+def test_a_line_says_when_it_answers(server):
+    wait_for(lambda: "ready: " in server.stderr.read_text())
+    said = server.stderr.read_text().splitlines()
+    lines = [line for line in said if line.startswith("ready: ")]
+    assert lines == [f"ready: POST pictures to http://127.0.0.1:{server.port}/v1/faces"]
+    before = said[: said.index(lines[0])]
+    assert any(line.startswith("Read ") for line in before)  # a worker has its model
+
+
 def test_a_ready_crop_is_not_searched(server, pictures, onnx8, tmp_path):
     portrait = pictures[1]  # a picture in which `/v1/faces` finds a smaller face
     status, text = server.post("/v1/crop", portrait.read_bytes())
