@@ -44,7 +44,7 @@ class ReadyOrDetected:
 
 
 class KnownBoxes:
-    r"""Boxes read from a CSV file with the columns file, frame (optional), x0, y0, x1, y1.
+    r"""Boxes read from a CSV file with the columns file (or path), frame (optional), x0, y0, x1, y1.
 
     ``file`` is compared with a frame's source as written, and else from its end: a row of
     ``img/x.jpg`` (or ``img\x.jpg``) is of ``/data/img/x.jpg``, and of ``x.jpg`` where no other
@@ -73,7 +73,11 @@ class KnownBoxes:
             raw = open_file(path)  # no device, which has no end
             with io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as file:
                 reader = csv.DictReader(file)
-                missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+                there = set(reader.fieldnames or ())
+                # As tables of samples call it, so that one table serves eval and predict.
+                self._file = "path" if "path" in there and "file" not in there else "file"
+                columns = (self._file, *_SIDES)
+                missing = [name for name in columns if name not in there]
                 if missing:
                     raise InputError(
                         f"{path} lacks the column {missing[0]}",
@@ -91,7 +95,7 @@ class KnownBoxes:
     def _add(self, row: dict[str, str | None], line: int) -> None:
         where = f"{self._path}, line {line}"
         try:
-            sides = [row[name] or "" for name in _COLUMNS[1:]]
+            sides = [row[name] or "" for name in _SIDES]
             if not any(sides):  # A frame without a face, as ``emonet predict --csv`` writes it.
                 return
             x0, y0, x1, y1 = map(float, sides)
@@ -102,7 +106,7 @@ class KnownBoxes:
             raise InputError(f"{where}: a box needs four numbers ({error})") from error
         if not (np.isfinite([x0, y0, x1, y1]).all() and x1 > x0 and y1 > y0):
             raise InputError(f"{where}: the box has no area; x0 < x1 and y0 < y1 are needed")
-        frames = self._boxes.setdefault(readable(row["file"] or ""), {})
+        frames = self._boxes.setdefault(readable(row[self._file] or ""), {})
         frames.setdefault(int(index), []).append(_Row((x0, y0, x1, y1), line))
 
     def detect(self, frame: Frame) -> list[Detection]:
@@ -170,7 +174,7 @@ class KnownBoxes:
         return best[0] if len(best) == 1 else None
 
 
-_COLUMNS = ("file", "x0", "y0", "x1", "y1")
+_SIDES = ("x0", "y0", "x1", "y1")
 _TOLD = 20  # Misplaced boxes that are named; the rest is counted.
 
 

@@ -35,6 +35,16 @@ def test_auto_takes_a_still_of_the_networks_size_as_ready_crop():
     assert auto.detect(Frame(crop[:255])) == []
 
 
+def test_a_table_of_samples_gives_boxes_too(tmp_path):
+    # As `emonet dataset convert` writes it; where both columns are there, `file` counts.
+    table = boxes_file(tmp_path / "t.csv", "path,expression,x0,y0,x1,y1\na.png,0,1,2,5,6\n")
+    both = boxes_file(tmp_path / "b.csv", "path,file,x0,y0,x1,y1\na.png,b.png,1,2,5,6\n")
+    a, b = (Frame(np.zeros((9, 9, 3), np.uint8), name) for name in ("a.png", "b.png"))
+    assert [face.box for face in table.detect(a)] == [(1, 2, 5, 6)]
+    assert both.detect(a) == []
+    assert [face.box for face in both.detect(b)] == [(1, 2, 5, 6)]
+
+
 def test_known_boxes_are_found_by_file_and_frame(tmp_path):
     known = boxes_file(
         tmp_path / "b.csv",
