@@ -44,7 +44,7 @@ class ReadyOrDetected:
 
 
 class KnownBoxes:
-    r"""Boxes read from a CSV file with the columns file (or path), frame (optional), x0, y0, x1, y1.
+    r"""Boxes from a CSV file with the columns file (or path), frame (optional), x0, y0, x1, y1.
 
     ``file`` is compared with a frame's source as written, and else from its end: a row of
     ``img/x.jpg`` (or ``img\x.jpg``) is of ``/data/img/x.jpg``, and of ``x.jpg`` where no other
