@@ -77,14 +77,14 @@ def add_rows(out: Path, name: str, nclass: int, ways: list[str]) -> None:
 def as_table(rows: list[dict[str, Any]]) -> Table:
     """Return the rows as a table, equal classes with ties apart."""
     columns = (
-        "checkpoint", "classes", "precision", "for", "CCC valence", "CCC arousal",
+        "checkpoint", "classes", "precision", "for", "faces", "CCC valence", "CCC arousal",
         "equal classes", "ties apart", "ties", "in int8", "gates",
     )  # fmt: skip
     return Table(
         columns,
         [
             (
-                row["checkpoint"], row["nclass"], row["precision"], row["target"],
+                row["checkpoint"], row["nclass"], row["precision"], row["target"], row["n"],
                 f"{row['ccc']['valence']:.5f}", f"{row['ccc']['arousal']:.5f}",
                 f"{row['agreement']:.1%}", f"{row['gates']['agreement']['value']:.1%}",
                 row["ties"]["faces"],
@@ -93,7 +93,7 @@ def as_table(rows: list[dict[str, Any]]) -> Table:
             )
             for row in rows
         ],
-        "lrll" + "r" * 6 + "l",
+        "lrll" + "r" * 7 + "l",
     )  # fmt: skip
 
 
