@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emonet_deploy.benchmarks.choices import Peer
-from emonet_deploy.benchmarks.speed.peers import litert, mnn, ncnn, openvino, pytorch
+from emonet_deploy.benchmarks.speed.peers import litert, mnn, ncnn, onnxruntime, openvino, pytorch
 from emonet_deploy.benchmarks.speed.peers.source import Open, Run, Source
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.model import EmoNet
@@ -67,6 +67,7 @@ PEERS: Final[Mapping[Peer, PeerSpec]] = {
     "ncnn": PeerSpec("ncnn", ncnn.float32, ("ncnn", "pnnx")),
     "ncnn-bf16": PeerSpec("ncnn", ncnn.bfloat16, ("ncnn", "pnnx"), "bf16"),
     "litert": PeerSpec("ai-edge-litert", litert.float32, ("ai_edge_litert", "litert_torch")),
+    "onnxruntime-int8": PeerSpec("onnxruntime", onnxruntime.quantized, ("onnxruntime",), "int8"),
 }
 
 
@@ -83,7 +84,7 @@ class PeerSession(Session):
         distribution: str | None = None,
         precision: Precision = "fp32",
     ) -> None:
-        version = importlib.metadata.version(distribution or name)
+        version = _version(distribution or name)
         info = replace(reference.info, precision=precision, tools={name: version})
         super().__init__(info, provider=f"{name} {version}", device="cpu")
         self.name = name
@@ -97,6 +98,14 @@ class PeerSession(Session):
             name: np.concatenate([np.reshape(part[i], shapes[name]) for part in parts])
             for i, name in enumerate(TENSOR_OUTPUTS)
         }
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution, which may be here under its name for GPUs."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(f"{distribution}-gpu")
 
 
 def require_peers(names: Sequence[Peer]) -> None:
