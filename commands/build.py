@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from emonet_deploy.commands.console import phase_bar, show, write_json
+from emonet_deploy.commands.console import phase_bar, say, show, write_json
 from emonet_deploy.commands.options import whole_numbers
 from emonet_deploy.runtime.choices import EngineKind, HardwareCompatibility, Optimize
 
@@ -83,3 +83,4 @@ def build(
     show(layers["summary"])
     show(built.traffic)
     show(f"done: {built.path} ({built.path.stat().st_size / 1e6:.1f} MB)")
+    say(f"not yet compared: on its GPU, emonet parity {built.path}")

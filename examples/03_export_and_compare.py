@@ -29,4 +29,4 @@ def main(checkpoint: str, folder: str, faces: str = "16") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) >= 3 else sys.exit(__doc__)

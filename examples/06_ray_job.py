@@ -31,4 +31,4 @@ def main(model: str, folder: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if len(sys.argv) >= 4 else sys.exit(__doc__)

@@ -202,7 +202,9 @@ def read_info(path: str | os.PathLike[str]) -> ModelInfo:
     if path.suffix.lower() == ".onnx":
         return _info_of_onnx(path)
     if not is_file(path):
-        raise ArtifactError(f"no artifact at {path}", hint="`emonet export` makes one")
+        raise ArtifactError(
+            f"no artifact at {path}", hint="`emonet build` makes one of an ONNX model"
+        )
     sidecar = sidecar_path(path)
     try:
         text = read_text(sidecar, _MAX_RECORD)

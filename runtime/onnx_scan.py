@@ -9,6 +9,7 @@ Numbers of the fields: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import BinaryIO, Final
 
 from emonet_deploy.emonet_ref.storage.path_access import open_file, why
@@ -73,7 +74,7 @@ def scan_onnx(path: str | os.PathLike[str]) -> OnnxProperties:
             return _Scan(file).properties()
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"no ONNX model at {os.fspath(path)}", hint="`emonet export` makes one"
+            f"no ONNX model at {os.fspath(path)}", hint=f"`{_export_command(path)}` makes one"
         ) from error
     except OSError as error:
         raise ArtifactError(f"cannot read {os.fspath(path)}: {why(error)}") from error
@@ -86,6 +87,14 @@ def scan_onnx(path: str | os.PathLike[str]) -> OnnxProperties:
 
 class _MalformedError(Exception):
     """The bytes are not a model's; why."""
+
+
+def _export_command(path: str | os.PathLike[str]) -> str:
+    """Return what writes a file of this name, as far as names of the toolkit tell it."""
+    words = PurePath(path).name.split(".")[1:-1]
+    precision = [f" --precision {word}" for word in words if word in {"fp16", "bf16", "int8"}]
+    others = {"cpu": " --target cpu", "image": " --io image"}
+    return "emonet export" + "".join(precision + [others[word] for word in words if word in others])
 
 
 class _Scan:

@@ -50,6 +50,13 @@ def test_examples_are_numbered_short_and_say_how_they_are_run():
         assert f"examples/{path.name}" in text or path.stem in text
 
 
+def test_an_example_without_what_it_needs_says_how_it_is_run():
+    for path in EXAMPLES[:2]:
+        done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(path.read_text(encoding="utf-8").split('"""')[1][:40])
+
+
 def test_a_photograph(folder):
     said = run(folder, "01", "m.onnx", "photo.jpg", "annotated.png").splitlines()
     assert len(said) == 1  # one astronaut

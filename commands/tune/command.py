@@ -147,8 +147,9 @@ def tune(
             found, choice[purpose] = tune_for(purpose, candidates, known, measuring)
         rows += found
         print_table(_table(found, choice[purpose]))
-    record = TuningRecord(nclass, source.identity, machine, merge(old, rows, machine), choice)
-    write_record(path, record)
+        # After each purpose: what was announced is kept, however the rest ends.
+        record = TuningRecord(nclass, source.identity, machine, merge(old, rows, machine), choice)
+        write_record(path, record)
     for purpose in goal.purpose:
         row = choice[purpose]
         show(f"{purpose}: {row.configuration}: {row.cost:.1f} ms an image")

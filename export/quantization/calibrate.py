@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
+from emonet_deploy.emonet_ref.storage.path_access import is_dir
 from emonet_deploy.emonet_ref.synthetic.faces import CALIBRATION_SEED, crops, make_faces
 from emonet_deploy.errors import InputError
 from emonet_deploy.export.choices import Calibrator
@@ -114,6 +115,8 @@ def read_crops(folder: str | os.PathLike[str], limit: int, option: str) -> NDArr
     Raises:
         InputError: there are too few images, or one cannot be read.
     """
+    if not is_dir(folder):
+        raise InputError(f"no folder at {os.fspath(folder)}, which {option} names")
     found = expand_inputs([os.fspath(folder)])
     paths = [source.path for source in found if source.problem is None and not source.is_video]
     if len(paths) < FEWEST:

@@ -88,7 +88,11 @@ class BuildOptions:
         known = ", ".join(map(str, RTX_TARGETS))
         for sm in self.sm:
             if sm not in RTX_TARGETS:
-                raise InputError(f"TensorRT-RTX has no target {sm}; --sm takes {known}")
+                raise InputError(
+                    f"TensorRT-RTX has no target {sm}; --sm takes {known}",
+                    hint="other GPUs, such as H100 (90) and Jetson Orin (87), run TensorRT: build "
+                    "there with --engine trt",
+                )
         if len(set(self.sm)) != len(self.sm):
             raise InputError("--sm names a target twice; name each once")
 

@@ -35,7 +35,7 @@ class Traffic:
     def __str__(self) -> str:
         types = ", ".join(f"{count} {kind}" for kind, count in self.convolutions.items())
         return (
-            f"{self.megabytes:.1f} MB per image at batch {self.batch}, {self.kernels} kernels"
+            f"moves {self.megabytes:.1f} MB per image at batch {self.batch}, {self.kernels} kernels"
             f"{'; convolutions: ' if types else ''}{types}"
         )
 

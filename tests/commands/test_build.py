@@ -46,7 +46,9 @@ def test_build_writes_engine_record_and_report(tmp_path):
     path = tmp_path / "m.rtx-sm86-sm89.plan"
     summary, moved, done = result.stdout.splitlines()
     assert summary == "2 convolutions: 2 half"
+    assert moved.startswith("moves ")
     assert " MB per image at batch " in moved
+    assert f"emonet parity {path}" in result.stderr  # compiled is not yet compared
     assert "2 half -> half" in moved
     assert done.startswith(f"done: {path} (")
     assert read_info(path).engine.max_batch == 4

@@ -203,6 +203,24 @@ def test_a_second_time_nothing_is_measured(tuned):
     assert read_record(record_path(out, 8)) == before
 
 
+def test_what_was_measured_is_kept_when_the_rest_is_interrupted(tuned, tmp_path, monkeypatch):
+    def stopped(purpose, *given):
+        if purpose == "throughput":
+            raise KeyboardInterrupt
+        return tune_for(purpose, *given)
+
+    for file in tuned[0].glob("*.onnx"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr("emonet_deploy.commands.tune.run.tune_for", stopped)
+    options = ("--for", "latency,throughput", "--engine", "onnx", "--seconds", "0.1")
+    done = CliRunner().invoke(
+        app,
+        ["tune", "--checkpoint", "standin", "--out", str(tmp_path), "--threads", "1", *options],
+    )
+    assert done.exit_code == 130, done.output
+    assert set(read_record(record_path(tmp_path, 8)).choice) == {"latency"}
+
+
 def test_int8_is_a_candidate_only_when_it_is_allowed(tuned, tmp_path):
     out, _ = tuned
     for file in out.glob("*.onnx"):

@@ -43,6 +43,8 @@ def test_a_folder_is_sampled_evenly_and_any_size_becomes_a_crop(tmp_path):
 def test_a_folder_without_images_is_an_error(tmp_path):
     with pytest.raises(InputError, match="0 images"):
         calibration_crops(tmp_path, "original")
+    with pytest.raises(InputError, match=r"no folder at .*nowhere, which --calibration names"):
+        calibration_crops(tmp_path / "nowhere", "original")
 
 
 @pytest.fixture(scope="module")
