@@ -7,6 +7,7 @@ and messages hold that would break a line, a column or a terminal is written as 
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,6 +51,10 @@ _PATIENCE: Final = 60.0
 
 _LISTED = 20
 """How many missing pictures are named."""
+
+
+_LOGGED_EVERY: Final = 30.0
+"""Seconds after which a log, which shows no bar, is told how far it is."""
 
 
 def show(*cells: object) -> None:
@@ -198,7 +203,7 @@ def print_accuracy(summary: "Summary") -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a bar on a terminal, nothing elsewhere; yields ``update(done, total)``."""
+    """Show a bar on a terminal, lines now and then elsewhere; yields ``update(done, total)``."""
     with _bar(label) as update:
         yield lambda done, total: update(label, done, total)
 
@@ -234,7 +239,7 @@ def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal or _is_quiet():
-        yield lambda text, done, total: None
+        yield _log_lines()
         return
     with Progress(
         TextColumn("{task.description}", markup=False),
@@ -248,6 +253,19 @@ def _bar(label: str) -> Iterator[Callable[[str, int, int | None], None]]:
         yield lambda text, done, total: progress.update(
             task, description=readable(text), completed=done, total=total
         )
+
+
+def _log_lines() -> Callable[[str, int, int | None], None]:
+    """Return what tells a log now and then how far a long piece of work is."""
+    last = time.monotonic()
+
+    def update(text: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOGGED_EVERY:
+            last = time.monotonic()
+            say(f"{text}: {done}" + (f" of {total}" if total else ""))
+
+    return update
 
 
 def write_json(path: Path | None, result: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -6,12 +6,16 @@ from emonet_deploy.benchmarks.speed.bench import BenchRow
 from emonet_deploy.runtime.output.table_formats import Table
 from emonet_deploy.runtime.precision_specs import gates_of
 
-__all__ = ["COLUMNS", "bench_table", "device_table", "label", "one_row", "verdicts"]
+__all__ = ["COLUMNS", "bench_table", "device_table", "disturbed", "label", "one_row", "verdicts"]
 
 COLUMNS = (
     "engine", "precision", "threads", "batch", "p50 ms", "p95 ms", "images/s", "speed-up",
     "GMAC", "of peak", "RSS MB", "start ms", "size MB", "equal classes", "CCC v", "CCC a",
 )  # fmt: skip
+
+
+_WIDE = 2.0
+"""How many times its median a row's 95th percentile is when something else was at work."""
 
 
 def label(row: BenchRow) -> str:
@@ -71,6 +75,21 @@ def one_row(row: BenchRow) -> str:
 def verdicts(rows: Sequence[BenchRow]) -> list[str]:
     """Return what a reader would overlook: int8 that is not worth it, and peers too inexact."""
     return [*_slow_int8(rows), *_inexact_peers(rows)]
+
+
+def disturbed(rows: Sequence[BenchRow]) -> str | None:
+    """Return that other work kept the machine busy, where most rows' times scatter widely.
+
+    Timing in turns shares out a disturbance among the rows, but one that comes and goes meets
+    some calls of a row and not others: 95th percentiles of twice the median and more.
+    """
+    wide = sum(row.p95_ms >= _WIDE * row.p50_ms for row in rows)
+    if 2 * wide <= len(rows):
+        return None
+    return (
+        f"in {wide} of {len(rows)} rows p95 is {_WIDE:g} times p50 or more: other processes kept the "
+        "machine busy, and even ratios are rough; measure again when they are idle"
+    )
 
 
 def _slow_int8(rows: Sequence[BenchRow]) -> list[str]:

@@ -33,7 +33,13 @@ def bench(
         from emonet_deploy.commands.bench.run import BenchPlan, measure, write_files
     from emonet_deploy.benchmarks.environment import describe_environment
     from emonet_deploy.benchmarks.speed.compare_runs import change_table, changes_since
-    from emonet_deploy.benchmarks.speed.table import bench_table, device_table, one_row, verdicts
+    from emonet_deploy.benchmarks.speed.table import (
+        bench_table,
+        device_table,
+        disturbed,
+        one_row,
+        verdicts,
+    )
     from emonet_deploy.commands.outputs import check_outputs
     from emonet_deploy.commands.prepare_artifacts import (
         choose_reference,
@@ -95,6 +101,8 @@ def bench(
     print_table(bench_table(rows))
     for sentence in verdicts(rows):
         show(sentence)
+    if (note := disturbed(rows)) is not None:
+        say(f"note: {note}")
     if reports.compare is not None:
         print_table(change_table(changes_since(reports.compare, rows)))
     if any(row.device is not None for row in rows):

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from emonet_deploy.cli import app
+from emonet_deploy.commands import console
 from emonet_deploy.emonet_ref.storage.atomic_write import atomic_write
 from emonet_deploy.emonet_ref.storage.path_encoding import readable
 from emonet_deploy.errors import InputError
@@ -218,3 +219,15 @@ def test_a_file_that_cannot_be_written_is_told_with_a_hint(tmp_path):
     ):
         raise OSError(errno.ENOSPC, "No space left on device", str(temporary))
     assert caught.value.hint == "free some space or name another place"
+
+
+def test_a_log_is_told_now_and_then_how_far_it_is(monkeypatch, capsys):
+    def lines():
+        with console.phase_bar("exporting") as update:
+            update("ranges", 3, 128)
+            update("ranges", 9, None)
+        return capsys.readouterr().err.splitlines()
+
+    assert lines() == []  # it did not take long
+    monkeypatch.setattr(console, "_LOGGED_EVERY", 0.0)
+    assert lines() == ["exporting: ranges: 3 of 128", "exporting: ranges: 9"]

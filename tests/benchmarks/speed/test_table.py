@@ -2,7 +2,13 @@ from dataclasses import replace
 
 from helpers.bench_rows import PEER, ROW
 
-from emonet_deploy.benchmarks.speed.table import COLUMNS, bench_table, device_table, verdicts
+from emonet_deploy.benchmarks.speed.table import (
+    COLUMNS,
+    bench_table,
+    device_table,
+    disturbed,
+    verdicts,
+)
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import DeviceTimes
 
 
@@ -52,3 +58,11 @@ def test_a_peer_below_its_precisions_gates_is_said_in_words():
     assert "equal classes 88.0% (gate 90%)" in verdicts([other])[0]
     undefined = replace(close, ccc_valence=None)
     assert "CCC 0.0000" in verdicts([undefined])[0]
+
+
+def test_times_that_scatter_in_most_rows_are_told():
+    calm = replace(ROW, p50_ms=10.0, p95_ms=19.9)
+    busy = replace(ROW, p50_ms=10.0, p95_ms=20.0)
+    assert disturbed([]) is None
+    assert disturbed([calm, busy]) is None
+    assert disturbed([calm, busy, busy]).startswith("in 2 of 3 rows p95 is 2 times p50 or more")
