@@ -87,8 +87,8 @@ def disturbed(rows: Sequence[BenchRow]) -> str | None:
     if 2 * wide <= len(rows):
         return None
     return (
-        f"in {wide} of {len(rows)} rows p95 is {_WIDE:g} times p50 or more: other processes kept the "
-        "machine busy, and even ratios are rough; measure again when they are idle"
+        f"in {wide} of {len(rows)} rows p95 is {_WIDE:g} times p50 or more: other processes "
+        "kept the machine busy, and even ratios are rough; measure again when they are idle"
     )
 
 
