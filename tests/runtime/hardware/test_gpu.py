@@ -7,7 +7,6 @@ import pytest
 from emonet_deploy.errors import BackendError
 from emonet_deploy.runtime.hardware import gpu
 
-
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 CAPABILITY = {75: 8, 76: 9}
 
