@@ -98,12 +98,14 @@ def test_of_several_the_first_that_loads_is_taken(card, broken):
 
 def test_a_gpu_is_here_or_missing_or_does_not_fit(card):
     assert GPU.find().state == "NVIDIA GPU is missing"
+    assert GPU.find().is_device
     card(L4)
     assert str(RTX_GPU.find()) == (
         "NVIDIA GPU NVIDIA L4, compute capability 8.9, driver for CUDA 13.0"
     )
     card(replace(L4, compute_capability="9.0"))
     assert GPU.find().version
+    assert GPU.find().is_device
     assert "NVIDIA GPU does not fit (NVIDIA L4, compute capability 9.0" in str(RTX_GPU.find())
     assert "--engine trt" in str(RTX_GPU.find())
 

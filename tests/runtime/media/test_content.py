@@ -43,6 +43,10 @@ def test_videos_of_cameras_and_streams_too(data):
     assert media_kind(stream + bytes(99)) == "video"
 
 
+# Of Windows and OS/2, version after version, in bytes.
+BITMAP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+
+
 def iso(brand):
     """The first box of an ISO base media file, which names its brand."""
     return b"\0\0\0\x18ftyp" + brand + bytes(4) + b"isom"
@@ -61,7 +65,7 @@ def packets(size, before=0, count=4, mark=0x47):
         b"GIF87a" + bytes(9), b"MM\0*" + bytes(9), b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0",
         b"\xff\x4f\xff\x51\0\x2f",  # a bare JPEG 2000 codestream
         b"RIFF\x99\0\0\0WEBPVP8L",
-        *(b"BM" + bytes(12) + bytes([size, 0, 0, 0]) for size in (12, 16, 40, 52, 56, 64, 108, 124)),
+        *(b"BM" + bytes(12) + bytes([size, 0, 0, 0]) for size in BITMAP_HEADERS),
     ],
 )  # fmt: skip
 def test_pictures_that_few_programs_write(head):
