@@ -78,6 +78,21 @@ def test_a_driver_that_fails_has_no_gpu(machine, driver, count):
     assert gpu.cuda_device_count() == count
 
 
+@pytest.mark.parametrize(
+    ("platform", "named"), [("linux", "libcuda.so.1"), ("win32", "nvcuda.dll")]
+)
+@pytest.mark.parametrize(("status", "works"), [(0, True), (100, False)])
+def test_the_driver_is_the_systems_and_is_started(monkeypatch, platform, named, status, works):
+    def load(name):
+        if name != named:
+            raise OSError(name)
+        return SimpleNamespace(cuInit=lambda flags: status if flags == 0 else 1)
+
+    monkeypatch.setattr(gpu.sys, "platform", platform)
+    monkeypatch.setattr(gpu.ctypes, "CDLL", load)
+    assert (gpu._driver.__wrapped__() is not None) == works
+
+
 def test_a_gpu_in_the_name_of_a_file():
     named = gpu.CudaDevice("NVIDIA GeForce RTX 4090 (Laptop)", "8.9", "13.0")
     assert named.slug == "nvidia-geforce-rtx-4090-laptop"
