@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import FrozenInstanceError
 
 import cv2
 import numpy as np
@@ -42,7 +43,10 @@ def logged(capsys):
 def test_a_picture_goes_from_stage_to_stage_and_is_logged(workers, capsys, first, route):
     taker, reader = workers(first, "Read")
     assert cv2.getNumThreads() == 1  # the other processors have workers of their own
-    sent = taker.serialize_ipc(taker.forward(taker.deserialize(PNG)))
+    request = taker.forward(taker.deserialize(PNG))
+    with pytest.raises(FrozenInstanceError):
+        request.size = 0
+    sent = taker.serialize_ipc(request)
     requests = [reader.deserialize_ipc(sent)] * 3
     answers = [json.loads(reader.serialize(answer)) for answer in reader.forward(requests)]
     assert [(a["width"], a["height"]) for a in answers] == [(120, 80)] * 3

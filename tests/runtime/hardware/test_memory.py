@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from emonet_deploy.runtime.hardware import memory
 
 PROGRAM = """
 import ctypes, resource, sys
@@ -43,3 +46,42 @@ def test_what_was_freed_is_taken_again_without_faults():
     pages = 3 * (24 << 20) // 4096
     assert faults("given back") > pages / 600  # even of pages of 2 MiB there are more than that
     assert faults("kept") < 10
+
+
+# mallopt(3): M_TRIM_THRESHOLD is -1, M_MMAP_THRESHOLD -3; of the latter older versions take no
+# more than 4 MiB times the size of a long.
+TRIM, MMAP, MOST = -1, -3, 32 << 20
+
+
+@pytest.mark.parametrize(
+    ("refused", "kept"),
+    [
+        (lambda option, value: False, True),
+        (lambda option, value: option == MMAP and value > MOST, True),
+        (lambda option, value: option == MMAP, False),
+        (lambda option, value: option == TRIM, False),
+    ],
+)
+def test_a_library_that_takes_less_gets_what_it_takes(monkeypatch, refused, kept):
+    told = {}
+
+    def mallopt(option, value):
+        if refused(option, value):
+            return 0
+        told[option] = value
+        return 1
+
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    assert memory.keep_freed_memory() is kept
+    if kept:
+        assert set(told) == {TRIM, MMAP}
+        assert told[MMAP] >= MOST
+
+
+def test_another_system_or_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace())
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    assert memory.keep_freed_memory() is False
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    assert memory.keep_freed_memory() is False
