@@ -66,8 +66,7 @@ def test_who_stops_early_waits_for_the_thread():
 
     def source():
         try:
-            for item in range(1_000_000):
-                yield item
+            yield from range(1_000_000)
         finally:
             closed.set()
 
