@@ -68,7 +68,7 @@ class KnownBoxes:
         """
         self._path, self._say = path, say
         self._boxes: dict[str, dict[int, list[_Row]]] = {}
-        self._used, self._misplaced = 0, 0
+        self._used, self._misplaced = False, 0
         try:
             raw = open_file(path)  # no device, which has no end
             with io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as file:
@@ -115,7 +115,7 @@ class KnownBoxes:
         height, width = frame.image.shape[:2]
         found = []
         for row in self._boxes[name].get(frame.index, ()) if name is not None else ():
-            self._used += 1
+            self._used = True
             problem = box_problem(row.box, width, height)
             if problem is None:
                 found.append(Detection(row.box, 1.0))
@@ -198,4 +198,4 @@ def _is_end(name: str, here: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     if whole[-len(parts) :] == parts or parts[-len(here) :] == here:
         return True
     absolute = name.startswith(("/", "\\")) or name[1:2] == ":"
-    return len(parts) > 1 and len(whole) > 1 and absolute and parts[-2:] == whole[-2:]
+    return absolute and parts[-2:] == whole[-2:]

@@ -38,7 +38,7 @@ def cuda_device_count() -> int:
     Needs no package: libraries list a CUDA backend whether or not there is a GPU.
     """
     driver = _driver()
-    count = ctypes.c_int(0)
+    count = ctypes.c_int()
     if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
@@ -50,8 +50,8 @@ def cuda_device() -> CudaDevice | None:
     driver = _driver()
     if driver is None or not cuda_device_count():
         return None
-    handle, version = ctypes.c_int(0), ctypes.c_int(0)
-    major, minor = ctypes.c_int(0), ctypes.c_int(0)
+    handle, version = ctypes.c_int(), ctypes.c_int()
+    major, minor = ctypes.c_int(), ctypes.c_int()
     name = ctypes.create_string_buffer(256)
     failures = [
         driver.cuDeviceGet(ctypes.byref(handle), 0),

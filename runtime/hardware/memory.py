@@ -10,6 +10,7 @@ __all__ = ["keep_freed_memory"]
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _LARGEST: Final = 1 << 30
+_LARGEST_MMAP: Final = 32 << 20  # DEFAULT_MMAP_THRESHOLD_MAX: older versions refuse more.
 
 
 def keep_freed_memory() -> bool:
@@ -25,4 +26,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, _LARGEST))
+    from_heap = mallopt(_M_MMAP_THRESHOLD, _LARGEST) or mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP)
+    return bool(from_heap and mallopt(_M_TRIM_THRESHOLD, _LARGEST))

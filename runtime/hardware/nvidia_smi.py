@@ -45,11 +45,11 @@ def _ask(fields: tuple[str, ...]) -> dict[str, str] | None:
     command = [tool, f"--query-gpu={','.join(fields)}", "--format=csv,noheader", f"--id={first}"]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_PATIENCE, check=False
+            command, capture_output=True, text=True, timeout=_PATIENCE, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
     values = [value.strip() for value in (done.stdout.splitlines() or [""])[0].split(",")]
-    if done.returncode or len(values) != len(fields):
+    if len(values) != len(fields):
         return None
     return dict(zip(fields, values, strict=True))

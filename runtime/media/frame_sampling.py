@@ -22,7 +22,8 @@ class Pace:
         if time < self._due - _EARLY:
             return False
         # From the last due time on, so that the mean rate is kept; after a pause, from now on.
-        self._due = max(self._due, time - 1 / self._max_fps) + 1 / self._max_fps
+        period = 1 / self._max_fps
+        self._due = (self._due if time - self._due < period else time) + period
         return True
 
     def rate(self, fps: float) -> float:

@@ -53,14 +53,22 @@ def _boxes_end(file: BinaryIO, size: int) -> int:
 def _segment_end(file: BinaryIO) -> int:
     """Return where the segment, which holds everything, ends; 0 where it does not say."""
     for _ in range(16):  # the header, and perhaps padding
-        name = file.read(4)
+        name = _element_id(file)
         length = _vint(file)
-        if length is None or len(name) < 4:
+        if length is None or not name:
             return 0
         if name == _SEGMENT:
             return file.tell() + length
         file.seek(length, os.SEEK_CUR)
     return 0
+
+
+def _element_id(file: BinaryIO) -> bytes:
+    """Read what names an element: one to four bytes, the first of which tells how many."""
+    first = file.read(1)
+    if not first or first[0] < 0x10:
+        return b""
+    return first + file.read(8 - first[0].bit_length())
 
 
 def _vint(file: BinaryIO) -> int | None:

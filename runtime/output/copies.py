@@ -136,7 +136,10 @@ def write_picture(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> Non
     """
     final = Path(path)
     picture = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(final.suffix.lower(), picture)
+    try:
+        done, data = cv2.imencode(final.suffix.lower(), picture)
+    except cv2.error:  # of a format that there is not
+        done = False
     if not done:
         raise InputError(f"cannot write a picture as {final}; end it in .png or .jpg")
     with atomic_write(final) as temporary:

@@ -137,12 +137,13 @@ def _values(prediction: Prediction) -> NDArray[np.float64]:
 
 
 def _with_values(prediction: Prediction, values: NDArray[np.float64]) -> Prediction:
-    shifted = np.exp(values[:-2] - values[:-2].max())
+    # Means of logarithms that are no smaller than float32's least: no exponential vanishes.
+    shares = np.exp(values[:-2])
     names = list(prediction.probabilities)
-    probabilities = dict(zip(names, (shifted / shifted.sum()).tolist(), strict=True))
+    probabilities = dict(zip(names, (shares / shares.sum()).tolist(), strict=True))
     return replace(
         prediction,
-        expression=names[int(shifted.argmax())],
+        expression=names[int(shares.argmax())],
         probabilities=probabilities,
         valence=float(values[-2]),
         arousal=float(values[-1]),

@@ -18,8 +18,10 @@ def describe_colours(image: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
     """Return the looks of a face: how the colours of three horizontal parts of its box spread.
 
     Returns:
-        float32 9 x 16: for each part lightness, green to red and blue to yellow (CIELAB), as
-        histograms that sum to 1; neighbouring bins share, so that a small shift changes little.
+        float32 9 x 16: for each part lightness, green to red and blue to yellow, as histograms
+        that sum to 1, over 0 to 255, 108 to 168 and 108 to 178 of OpenCV's 8-bit CIELAB. A value
+        is shared by the two bins it lies between, and each bin with its neighbours (1/4, 1/2, 1/4),
+        so that a small shift changes little.
     """
     height, width = image.shape[:2]
     left, top = (

@@ -1,12 +1,19 @@
 """What `emonet doctor` says of a machine: conflicts, broken packages, caches, telemetry."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from emonet_deploy.runtime.doctor import examine_clusters, examine_machine, examine_servers
+from emonet_deploy.runtime import doctor
+from emonet_deploy.runtime.doctor import (
+    examine,
+    examine_clusters,
+    examine_machine,
+    examine_servers,
+)
 
 
 def rows():
@@ -27,7 +34,43 @@ def test_this_machine_is_as_it_should_be():
     found = rows()
     for part in ("processor", "opencv", "packages", "telemetry"):
         assert found[part].ready, found[part]
-    assert found["opencv"].has[0].startswith("opencv-python")
+    (version,) = found["opencv"].has
+    assert version.startswith("opencv-python")
+    assert found["packages"].has == ("no conflict",)
+    _, cores = found["processor"].has
+    usable, there = map(int, re.findall(r"\d+", cores))
+    assert 1 <= usable <= there == os.cpu_count()
+
+
+def test_only_onnx_runtime_tells_what_it_was_built_with(monkeypatch):
+    monkeypatch.setattr(doctor, "BACKENDS", {"onnx": doctor.BACKENDS["onnx"]})
+    (onnx,) = examine()
+    assert (onnx.backend, onnx.purpose, onnx.ready) == ("onnx", "run", True)
+    assert any("CPUExecutionProvider" in line for line in onnx.has)
+    assert not any("built with" in line for row in examine_servers() for line in row.has)
+
+
+@pytest.mark.parametrize("value", [None, "0", ""])
+def test_reports_of_use_are_told_unless_they_are_off(monkeypatch, value):
+    if value is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    else:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", value)
+    assert "ORT_DISABLE_TELEMETRY=1" in rows()["telemetry"].missing[0]
+
+
+def test_detectors_that_are_missing_are_needed_only_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMONET_HOME", str(tmp_path))
+    found = rows()["detectors"]
+    assert (found.has, found.ready) == (("centerface",), True)
+    assert "yunet" in found.optional[0]
+    monkeypatch.setattr("emonet_deploy.runtime.detection.centerface.is_installed", lambda: False)
+    found = rows()["detectors"]
+    assert (found.has, found.ready, len(found.missing)) == ((), False, 2)
+    assert "pip install" in found.missing[0]
+    monkeypatch.setattr("emonet_deploy.runtime.detection.yunet.is_cached", lambda: True)
+    found = rows()["detectors"]
+    assert (found.has, found.ready, len(found.optional)) == (("yunet",), True, 1)
 
 
 def test_servers_are_examined_too(tmp_path, monkeypatch):

@@ -101,6 +101,21 @@ def engine(**changes):
         {"outputs": json.loads(INFO.to_json())["outputs"][::-1]},
         {"inputs": [{"name": "image", "dtype": "float32", "shape": [None, 3, 256, 9999]}]},
         {"calibration": "x"},
+        {"rewrites": "x"},
+        {"parity": 5},
+        {"precision": "fp64"},
+        {"target": "tpu"},
+        {"interface": "pixels"},
+        {"interface": "image"},
+        {"checkpoint": "standin:" + ":".join("12345")},
+        {"checkpoint": "sha256:" + "0" * 63},
+        {"engine": engine(max_batch=(1 << 16) + 1)},
+        {"engine": engine(opt_batch=0)},
+        {"engine": engine(min_batch=2)},
+        {"engine": engine(min_batch=True)},
+        {"engine": engine(package=5)},
+        {"engine": engine(driver=5)},
+        {"engine": engine(compute_capability=["8.1234"])},
         {"nclass": 5},
         {"nclass": True},
         {"nclass": 8.0},
@@ -171,6 +186,52 @@ def test_a_name_that_is_too_long_is_no_artifact(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rewrites": {"convolutions": 3}},
+        {"parity": {"passed": True}},
+        {"engine": None},
+        {"engine": engine(max_batch=1 << 16)},
+        {"engine": engine(min_batch=8, opt_batch=8)},
+        {"engine": engine(gpu=None, driver=None, compute_capability=[])},
+        {"engine": engine(compute_capability=["8.9", "12.0"], options={"onnx": "m.onnx"})},
+        {"checkpoint": "standin:7"},
+        {"checkpoint": "sha256:" + "0" * 64, "sha256": "f" * 64, "parent_sha256": "0" * 64},
+    ],
+    ids=str,
+)
+def test_a_record_that_fits_the_contract_is_read_as_it_is(changes):
+    assert json.loads(parse_info(record(**changes), "file").to_json()) == json.loads(
+        record(**changes)
+    )
+
+
+def test_what_a_record_is_not_told():
+    info = ModelInfo(8, "standin")
+    assert (info.precision, info.target, info.interface) == ("fp32", "gpu", "tensor")
+
+
+@pytest.mark.parametrize("nclass", [5, 8])
+def test_the_tensors_of_each_interface_are_those_of_the_documentation(nclass):
+    """README and reference: uint8 pixels in, probabilities and landmarks out; or the network."""
+    for interface, taken, shapes in (
+        ("image", ("uint8", (None, 256, 256, 3)), {
+            "probabilities": (None, nclass), "valence": (None,), "arousal": (None,),
+            "landmarks": (None, 68, 3),
+        }),
+        ("tensor", ("float32", (None, 3, 256, 256)), {
+            "heatmap": (None, 68, 64, 64), "expression": (None, nclass), "valence": (None,),
+            "arousal": (None,),
+        }),
+    ):  # fmt: skip
+        (image,), outputs = tensors_of(nclass, interface)
+        assert (image.dtype, image.shape) == taken
+        assert {output.name: output.shape for output in outputs} == shapes
+        assert {output.dtype for output in outputs} == {"float32"}
+
+
 def test_names_tell_classes_precision_interface_and_target():
     assert artifact_name(8, "fp32") == "emonet_8.fp32.onnx"
     assert artifact_name(5, "int8", "cpu", "image") == "emonet_5.int8.image.cpu.onnx"
+    assert artifact_name(8, "fp16", interface="image") == "emonet_8.fp16.image.onnx"

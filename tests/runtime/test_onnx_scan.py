@@ -91,10 +91,34 @@ def in_a_sparse_initializer(model):
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4]))
 
 
+def in_attributes(kind):
+    """One of the lists that an attribute may hold, or a sparse tensor."""
+
+    def move(model):
+        value = numpy_helper.from_array(np.ones(1, np.float32), "value")
+        external(value)
+        at = numpy_helper.from_array(np.zeros(1, np.int64), "at")
+        attribute = onnx.AttributeProto(name="a")
+        if kind == "graphs":
+            attribute.graphs.append(helper.make_graph([], "g", [], [], initializer=[value]))
+        elif kind == "tensors":
+            attribute.tensors.append(value)
+        elif kind == "sparse_tensor":
+            attribute.sparse_tensor.CopyFrom(helper.make_sparse_tensor(value, at, [4]))
+        else:
+            attribute.sparse_tensors.append(helper.make_sparse_tensor(value, at, [4]))
+        node = helper.make_node("Any", [], ["c"])
+        node.attribute.append(attribute)
+        model.graph.node.append(node)
+
+    return move
+
+
 @pytest.mark.parametrize(
     "move",
-    [in_an_initializer, in_a_constant, in_a_branch, in_a_function, in_a_sparse_initializer],
-)
+    [in_an_initializer, in_a_constant, in_a_branch, in_a_function, in_a_sparse_initializer,
+     *map(in_attributes, ("graphs", "tensors", "sparse_tensor", "sparse_tensors"))],
+)  # fmt: skip
 def test_weights_in_other_files_are_refused_wherever_a_model_names_them(tiny, tmp_path, move):
     model = onnx.load(tiny)
     move(model)
@@ -111,6 +135,24 @@ def test_a_property_that_occurs_twice_is_refused(tiny, tmp_path):
     (tmp_path / "twice.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ArtifactError, match="a property twice"):
         read_info(tmp_path / "twice.onnx")
+
+
+def test_fields_of_later_versions_are_skipped_by_their_size(tiny, tmp_path):
+    """Number 100, stored in eight bytes, in four, as a number, and with its length before it."""
+    later = b"\xa1\x06" + bytes(8) + b"\xa5\x06" + bytes(4) + b"\xa0\x06\x05" + b"\xa2\x06\x03abc"
+    entry = onnx.StringStringEntryProto(key="k", value="v").SerializeToString()
+    path = tmp_path / "x.onnx"
+    path.write_bytes(tiny.read_bytes() + later + b"\x72" + bytes([len(entry)]) + entry)
+    assert scan_onnx(path).metadata["k"] == "v"
+
+
+def test_a_number_has_ten_bytes_at_most(tiny, tmp_path):
+    path = tmp_path / "x.onnx"
+    path.write_bytes(tiny.read_bytes() + b"\x08" + b"\x80" * 9 + b"\0")
+    scan_onnx(path)
+    path.write_bytes(tiny.read_bytes() + b"\x08" + b"\x80" * 10 + b"\0")
+    with pytest.raises(ArtifactError, match="a number in it has no end"):
+        scan_onnx(path)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ def test_an_onnx_model_lies_in_the_repository_as_it_is(model, tmp_path):
         'name: "landmarks" data_type: TYPE_FP32 dims: [ 68, 3 ]',
         "max_queue_delay_microseconds: 2000",
         "max_queue_size: 256",
+        "default_timeout_microseconds: 0 ",
         "instance_group [ { kind: KIND_CPU count: 1 } ]",
     ):
         assert line in text
@@ -103,9 +104,10 @@ def test_what_protobuf_reads_is_what_was_meant(model, tmp_path):
 
 
 def test_the_model_of_whole_pictures_lies_beside_it(model, tmp_path):
-    options = RepositoryOptions("mood", faces=True, detectors=3)
+    options = RepositoryOptions("mood", faces=True, detectors=3, queue_timeout=250)
     folders = write_repository(model, tmp_path / "models", options)
     assert [folder.name for folder in folders] == ["mood", "mood_faces"]
+    assert "default_timeout_microseconds: 250000 " in config(folders[0])
     text = config(folders[1])
     assert 'name: "mood_faces" backend: "python" max_batch_size: 0' in text
     assert "kind: KIND_CPU count: 3" in text
@@ -150,7 +152,7 @@ def test_a_repository_that_could_not_be_finished_has_no_name(model, tmp_path, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(Exception, match="No space left on device"):
+    with pytest.raises(Exception, match=": No space left on device; free some"):
         write_repository(model, tmp_path / "models", RepositoryOptions())
     assert list((tmp_path / "models").iterdir()) == []
 

@@ -1,5 +1,7 @@
 """Served models as sessions; with the real tritonserver in `tests/serving/test_tritonserver.py`."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers.fake_session import FakeSession
@@ -105,6 +107,30 @@ def test_a_model_without_a_record_is_refused(server):
         load_session(server.url)
 
 
+@pytest.mark.parametrize(
+    ("config", "provider", "most"),
+    [
+        ({"backend": "onnxruntime", "platform": "x", "max_batch_size": 16}, "onnxruntime", 16),
+        ({"backend": "", "platform": "tensorrt_plan", "max_batch_size": 1}, "tensorrt_plan", 1),
+        ({"platform": "onnxruntime_onnx", "max_batch_size": 0}, "onnxruntime_onnx", None),
+        ({}, "unknown", None),
+    ],
+)
+def test_what_runs_a_model_is_what_its_server_says(server, config, provider, most):
+    parameters = {"emonet_deploy": {"string_value": server.record}}
+    server.script = [json.dumps(config | {"parameters": parameters}).encode()]
+    with RemoteSession(server.url) as remote:
+        assert (remote.provider, remote.max_batch) == (provider, most)
+
+
+def test_a_version_of_a_model_may_be_named(server):
+    server.script = [json.dumps({"parameters": {}}).encode()]
+    with pytest.raises(ArtifactError, match="has no record"):
+        load_session(f"{server.url}/versions/2")
+    with pytest.raises(BackendError, match="emonet/versions/3 answered 404"):
+        load_session(f"{server.url}/versions/3")
+
+
 def test_a_model_that_is_not_there_is_named(server):
     with pytest.raises(BackendError, match="other answered 404"):
         load_session(server.url.replace("/emonet", "/other"))
@@ -125,6 +151,10 @@ def test_no_server_is_one_line():
         "http://127.0.0.1:8000/v2/models/emonet/versions",
         "http://127.0.0.1:port/v2/models/emonet",
         "http:///v2/models/emonet",
+        "http://127.0.0.1:0/v2/models/emonet",
+        "ftp://127.0.0.1/v2/models/emonet",
+        "http://127.0.0.1:8000/v3/models/emonet",
+        "http://127.0.0.1:8000/v2/models/emonet/versions/2/infer",
     ],
 )
 def test_an_address_of_no_model_is_refused(url):

@@ -22,6 +22,22 @@ def test_faces_tilted_by_more_than_sixty_degrees_are_turned_to_the_nearest_quart
         assert abs(left) <= 45 or abs(angle) == 60
 
 
+@pytest.mark.parametrize("tilt", [59.9, 60.1, 134.9, 135.1])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_angles_between_which_the_nearest_quarter_changes(tilt, sign):
+    t = np.radians(sign * tilt)
+    turned = FACE @ np.array([[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]])
+    # A face tilted clockwise is turned back by three quarters, one tilted the other way by one.
+    quarters = (tilt > 60) + (tilt > 135)
+    assert quarter_turns(turned, 60) == (4 - sign * quarters) % 4
+
+
+@pytest.mark.parametrize(("apart", "turns"), [(14.0, 0), (16.0, 1)])
+def test_eyes_and_mouth_say_something_from_15_hundredths_of_the_box_on(apart, turns):
+    lying = np.array([[0, 0], [0, 20], [apart / 2, 10], [apart, 0], [apart, 20]], float)
+    assert quarter_turns(lying, 100) == turns
+
+
 def test_points_too_close_together_say_nothing():
     assert quarter_turns(np.zeros((5, 2)), 60) == 0
     assert quarter_turns(FACE[:, ::-1] * 0.1, 60) == 0

@@ -20,7 +20,7 @@ def boxes_file(path, text):
 def test_none_takes_the_whole_picture():
     (found,) = load_detector("none").detect(Frame(np.zeros((20, 30, 3), np.uint8)))
     assert found.box == (0, 0, 30, 20)
-    assert found.ready
+    assert (found.ready, found.score) == (True, 1)
 
 
 def test_auto_takes_a_still_of_the_networks_size_as_ready_crop():
@@ -63,6 +63,8 @@ def test_known_boxes_are_found_by_file_and_frame(tmp_path):
         ("file,x0,y0,x1,y1\na,1,2,3,x\n", "line 2: a box needs four numbers"),
         ("file,x0,y0,x1,y1\na,3,2,1,4\n", "line 2: the box has no area"),
         ("file,x0,y0,x1,y1\na,1,2,nan,4\n", "line 2: the box has no area"),
+        ("file,x0,y0,x1,y1\n\na,1,2,1,4\n", "line 3: the box has no area"),
+        ("file,x0,y0,x1,y1\na,1,2,3,2\n", "line 2: the box has no area"),
         ("", "lacks the column file"),
     ],
 )
@@ -109,8 +111,22 @@ def test_a_frame_may_be_written_as_a_fraction(tmp_path):
 def test_rows_belong_to_files_by_the_end_of_their_paths(tmp_path, row, source):
     known = boxes_file(tmp_path / "b.csv", f"file,x0,y0,x1,y1\n{row},1,2,30,40\n")
     known.require([source])
-    assert found_in(known, source) == [(1, 2, 30, 40)]
+    (face,) = known.detect(Frame(IMAGE, source))
+    assert (face.box, face.score) == ((1, 2, 30, 40), 1)
     assert known.problem() is None
+
+
+@pytest.mark.parametrize(
+    ("row", "source"),
+    [
+        ("other/img/x.jpg", "/data/img/x.jpg"),  # of a folder that is told from the input's
+        ("/home/me/other/x.jpg", "/data/img/x.jpg"),
+        ("/x.jpg", "/data/img/y.jpg"),
+    ],
+)
+def test_rows_of_other_files_are_of_no_input(tmp_path, row, source):
+    known = boxes_file(tmp_path / "b.csv", f"file,x0,y0,x1,y1\n{row},1,2,30,40\n")
+    assert found_in(known, source) == []
 
 
 def test_of_files_with_one_name_each_has_its_own_boxes(tmp_path):

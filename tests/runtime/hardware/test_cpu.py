@@ -2,7 +2,12 @@ import os
 
 import pytest
 
-from emonet_deploy.runtime.hardware.cpu import usable_processors
+from emonet_deploy.runtime.hardware import cpu
+from emonet_deploy.runtime.hardware.cpu import (
+    convolution_instructions,
+    processor,
+    usable_processors,
+)
 
 
 @pytest.fixture
@@ -48,7 +53,21 @@ V1 = "4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n"
         (V1, {"cpu/cpu.cfs_quota_us": "20000\n", "cpu/cpu.cfs_period_us": "10000\n"}, 2),
         (V1, {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
         (V1, {"cpu/cpu.cfs_quota_us": "20000\n"}, 8),
+        ("4:cpu:/a\n", {"cpu/a/cpu.cfs_quota_us": "3\n", "cpu/a/cpu.cfs_period_us": "1\n"}, 3),
+        # Where memory is shared out does not matter.
+        (
+            "3:memory:/m\n4:cpu:/c\n",
+            {
+                "cpu/m/cpu.cfs_quota_us": "1\n",
+                "cpu/m/cpu.cfs_period_us": "1\n",
+                "cpu/c/cpu.cfs_quota_us": "5\n",
+                "cpu/c/cpu.cfs_period_us": "1\n",
+            },
+            5,
+        ),
         ("nonsense\n", {"cpu.max": "nonsense"}, 8),
+        ("0::/\n", {"cpu.max": "0 100000\n"}, 8),
+        ("0::/\n", {"cpu.max": "100000 0\n"}, 8),
         ("0::/\n", {"cpu.max": "0 0\n"}, 8),
         ("0::/\n", {}, 8),
     ],
@@ -61,3 +80,39 @@ def test_without_control_groups_it_is_what_the_process_may_run_on(tmp_path, monk
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 6}, raising=False)
     assert usable_processors(tmp_path) == 3
     assert 1 <= usable_processors() <= 3
+
+
+def test_it_is_this_process_that_is_asked_about(tmp_path, monkeypatch):
+    cores = {0: {1, 2, 3}}  # 0 is the process itself
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: cores.get(pid, {1}), raising=False)
+    assert usable_processors(tmp_path) == 3
+
+
+@pytest.mark.parametrize(("told", "count"), [(6, 6), (None, 1)])
+def test_a_system_that_binds_no_process_lets_it_run_on_all(tmp_path, monkeypatch, told, count):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: told)
+    assert usable_processors(tmp_path) == count
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name", "fast"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: AMD EPYC: 9004\nflags\t\t: fpu avx2 fma avx512_vnni\n",
+            "AMD EPYC: 9004",
+            {"avx2", "fma", "avx512_vnni"},
+        ),
+        ("processor\t: 0\nFeatures\t: fp asimd asimddp\n", "aarch64", {"asimd", "asimddp"}),
+        (None, "aarch64", set()),
+    ],
+)
+def test_a_processor_is_told_as_linux_tells_it(tmp_path, monkeypatch, cpuinfo, name, fast):
+    monkeypatch.setattr(cpu, "Path", lambda _: tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    found, flags = processor()
+    assert found == name
+    assert convolution_instructions(flags) == fast

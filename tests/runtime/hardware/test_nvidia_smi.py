@@ -2,7 +2,12 @@
 
 import pytest
 
-from emonet_deploy.runtime.hardware.nvidia_smi import GPU_FIELDS, describe_gpu, sm_clock
+from emonet_deploy.runtime.hardware.nvidia_smi import (
+    GPU_FIELDS,
+    describe_gpu,
+    highest_sm_clock,
+    sm_clock,
+)
 
 ANSWERS = {"name": "NVIDIA L4", "clocks.sm": "2040 MHz", "power.limit": "72.00 W"}
 SCRIPT = """#!/bin/sh
@@ -37,6 +42,7 @@ def test_each_field_is_told_as_the_tool_words_it(tool):
     assert set(found) == set(GPU_FIELDS)
     assert ANSWERS.items() <= found.items()
     assert sm_clock() == 2040
+    assert highest_sm_clock() is None  # [N/A]
 
 
 def test_the_first_visible_gpu_is_asked(tool, monkeypatch):
@@ -45,7 +51,10 @@ def test_the_first_visible_gpu_is_asked(tool, monkeypatch):
     assert sm_clock() == 2040
 
 
-@pytest.mark.parametrize("text", ["#!/bin/sh\nexit 9\n", "#!/bin/sh\necho broken\n", "no program"])
+@pytest.mark.parametrize(
+    "text",
+    ["#!/bin/sh\nexit 9\n", SCRIPT % "0" + "exit 9\n", "#!/bin/sh\necho broken\n", "no program"],
+)
 def test_a_tool_that_fails_tells_nothing(tool, text):
     tool(text)
     assert describe_gpu() is None

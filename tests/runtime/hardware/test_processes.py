@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from emonet_deploy.runtime.hardware import processes
 from emonet_deploy.runtime.hardware.processes import list_processes, memory_mb, process_tree
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs Linux")
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="n
 # A process that begins another, which takes 0.3 s of CPU and 60 MB.
 CHILD = """
 import time
+from pathlib import Path
 held = b"x" * 60_000_000
 while time.process_time() < 0.3: pass
 print(input())
@@ -23,6 +26,23 @@ import subprocess, sys
 subprocess.run([sys.executable, "-c", {CHILD!r}])
 print(input())
 """
+
+
+def test_a_line_of_linux_is_read_whatever_a_program_is_called(monkeypatch):
+    """proc(5): fields 4, and 14 to 17 in ticks; the name, in brackets, may hold brackets."""
+    monkeypatch.setattr(os, "sysconf", {"SC_CLK_TCK": 100}.__getitem__)
+    line = "77 (a (b) c) S 5 77 1 0 -1 4194304 120 0 1 0 250 150 30 20 20 0 1 0 9999 1 2 3"
+    assert processes._parse(line) == processes.Process("a (b) c", 5, 4.0, 0.5)
+
+
+def test_memory_is_that_of_this_process_in_megabytes():
+    def pss():
+        text = Path("/proc/self/smaps_rollup").read_text()
+        return int(text.split("Pss:")[1].split()[0]) / 1024
+
+    before = pss()
+    assert memory_mb([os.getpid()]) == pytest.approx(before, rel=0.2)
+    assert memory_mb([]) == 0
 
 
 def until(condition):

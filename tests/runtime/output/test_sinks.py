@@ -156,3 +156,41 @@ class TestEverySink:
         with pytest.raises(RuntimeError):
             write(sink)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_landmarks_are_in_a_file_only_where_they_were_asked_for(tmp_path):
+    import pyarrow.parquet
+
+    write(JsonSink(tmp_path / "r.json"))
+    write(JsonLinesSink(tmp_path / "r.jsonl"))
+    write(CsvSink(tmp_path / "r.csv", CLASSES))
+    write(ParquetSink(tmp_path / "r.parquet", CLASSES))
+    assert all("landmarks" not in row for row in json.loads((tmp_path / "r.json").read_text()))
+    assert "landmarks" not in (tmp_path / "r.jsonl").read_text()
+    columns = (tmp_path / "r.csv").read_text().splitlines()[0].split(",")
+    assert pyarrow.parquet.read_table(tmp_path / "r.parquet").column_names == columns
+    assert columns[-1] == f"p_{CLASSES[-1]}"
+
+
+def test_names_are_written_as_they_are_and_what_is_no_number_not_at_all(tmp_path):
+    image = np.zeros((9, 9, 3), np.uint8)
+    with JsonLinesSink(tmp_path / "r.jsonl") as sink:
+        sink.append(FrameResult(Frame(image, "größe 顔.png"), ()))
+    assert '"größe 顔.png"' in (tmp_path / "r.jsonl").read_text(encoding="utf-8")
+    said = Prediction("happy", {"happy": 1.0}, np.nan, 0.0, np.zeros((68, 3), np.float32))
+    result = FrameResult(Frame(image, "x"), (FaceResult(0, (1, 1, 5, 5), 0.9, said),))
+    # Other programs read no NaN.
+    with pytest.raises(ValueError, match="JSON"), JsonSink(tmp_path / "r.json") as sink:
+        sink.append(result)
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_a_table_of_many_rows_keeps_them_all_in_order(tmp_path):
+    import pyarrow.parquet
+
+    image = np.zeros((9, 9, 3), np.uint8)
+    with ParquetSink(tmp_path / "r.parquet", CLASSES) as sink:
+        for index in range(5000):
+            sink.append(FrameResult(Frame(image, "x", index, index / 25, 25.0), ()))
+    table = pyarrow.parquet.read_table(tmp_path / "r.parquet")
+    assert table["frame"].to_pylist() == list(range(5000))

@@ -2,6 +2,7 @@ import gc
 import threading
 import weakref
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,12 @@ def test_an_array_of_several_pictures_is_several():
     several = np.zeros((3, 64, 400, 3), np.uint8)
     assert len(list(fake_pipeline(Squares([1, 1, 1])).run(several))) == 3
     assert len(list(fake_pipeline(Squares([1, 1, 1])).run(several[..., 0]))) == 3
+
+
+def test_five_channels_are_no_picture_but_five_columns():
+    assert len(list(fake_pipeline(Squares([0, 0])).run(np.zeros((2, 16, 5), np.uint8)))) == 2
+    with pytest.raises(InputError, match=r"give \[image\]"):
+        next(fake_pipeline(Squares([0, 0])).run(np.zeros((2, 16, 4), np.uint8)))
 
 
 def test_faces_of_several_frames_share_a_batch():
@@ -216,6 +223,32 @@ def test_a_clip_is_tracked_and_smoothed_and_a_picture_is_not():
     plain, smoothed = np.array(run(None)), np.array(run(25))
     weights = np.array([0.1, 0.1, 0.15, 0.25, 0.4])
     np.testing.assert_allclose(smoothed[10], weights @ plain[6:11], atol=1e-6)
+
+
+def test_the_faces_of_a_second_clip_are_not_smoothed_with_those_of_the_first():
+    def two_clips():
+        for name, level in (("a", 0), ("b", 250)):
+            for i in range(3):
+                yield Frame(np.full((64, 400, 3), level, np.uint8), name, i, i / 25, 25.0)
+
+    stages = {"tracker": Tracker(), "smoother": WindowSmoother(), "crop": "stretch"}
+    pipeline = fake_pipeline(Squares([1] * 3), **stages)
+    said = [result.faces[0].prediction.valence for result in pipeline.run(two_clips())]
+    # The fake session answers with the picture's mean.
+    np.testing.assert_allclose(said, [-1] * 3 + [2 * 250 / 255 - 1] * 3, atol=1e-3)
+
+
+def test_without_a_tracker_a_face_is_called_by_its_place_and_faint_ones_are_dropped():
+    class Faint(Squares):
+        def detect(self, frame):
+            first, *others = super().detect(frame)
+            return [first, replace(others[0], faint=True), *others[1:]]
+
+    for options in ({}, {"tracker": Tracker()}):
+        results = fake_pipeline(Faint([3, 3]), **options).run(grey_frames(2, fps=25))
+        assert [[face.identity for face in result.faces] for result in results] == [[0, 1]] * 2
+    (still,) = fake_pipeline(Faint([3]), tracker=Tracker()).run(grey_frames(1))
+    assert [face.box[0] for face in still.faces] == [10, 90]
 
 
 def test_a_film_from_a_file_keeps_every_frame_and_identity(tmp_path):

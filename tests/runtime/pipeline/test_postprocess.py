@@ -46,6 +46,13 @@ def test_a_flat_map_gives_finite_numbers():
     assert np.isfinite(decode_heatmaps(np.zeros((1, 68, 64, 64), np.float32))).all()
 
 
+def test_a_plateau_but_for_rounding_moves_a_landmark_by_no_more_than_half_a_pixel():
+    heatmap = np.zeros((1, 1, 64, 64), np.float32)
+    heatmap[0, 0, 20, 29:32] = np.nextafter(np.float32(1), np.float32(0)), 1, 1
+    x, y, _ = decode_heatmaps(heatmap)[0, 0]
+    assert (x, y) == pytest.approx((4 * 30.5 + 1.5, 4 * 20 + 1.5), abs=1e-3)
+
+
 def test_softmax_of_large_logits_does_not_overflow():
     logits = np.array([[1000, 0, -1000], [1, 1, 1]], np.float32)
     np.testing.assert_allclose(softmax(logits), [[1, 0, 0], [1 / 3] * 3], atol=1e-6)

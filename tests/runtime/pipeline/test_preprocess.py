@@ -100,3 +100,45 @@ def test_a_resized_face_is_the_whole_picture_bilinearly():
     assert np.abs(crop - theirs[0].permute(1, 2, 0).numpy()).max() <= 1
     ready = RNG.integers(0, 256, (256, 256, 3), np.uint8)
     assert np.array_equal(preprocess.stretch_face(ready), ready)
+
+
+def test_a_number_is_no_landmarks():
+    with pytest.raises(InputError, match="68 x 2 finite numbers, not one value"):
+        preprocess.landmark_box(5.0)
+
+
+def test_the_forehead_is_taken_off_a_detectors_box():
+    """A quarter of its height, above the brows, where landmarks begin."""
+    crop, matrix = preprocess.crop_face(PICTURE, (30.0, 20.0, 70.0, 80.0))
+    expected, same = preprocess.crop_box(PICTURE, (30, 35, 70, 80))
+    np.testing.assert_array_equal(matrix, same)
+    np.testing.assert_array_equal(crop, expected)
+
+
+# Where the middle of the box's left side comes to, clockwise, quarter by quarter.
+LEFT_COMES_TO = [(-0.5, 127.5), (127.5, -0.5), (255.5, 127.5), (127.5, 255.5)]
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_the_corners_of_a_box_come_to_the_corners_of_the_crop(turns):
+    """Edges lie half a pixel before the middle of the first pixel, which is 0."""
+    x0, y0, x1, y1 = box = (31.0, 22.5, 71.0, 82.5)
+    _, matrix = preprocess.crop_face(PICTURE, box, "stretch", turns)
+    left = matrix @ (x0 - 0.5, (y0 + y1) / 2 - 0.5, 1)
+    right = matrix @ (x1 - 0.5, (y0 + y1) / 2 - 0.5, 1)
+    top = matrix @ ((x0 + x1) / 2 - 0.5, y0 - 0.5, 1)
+    assert left == pytest.approx(LEFT_COMES_TO[turns])
+    assert right == pytest.approx(LEFT_COMES_TO[(turns + 2) % 4])
+    assert top == pytest.approx(LEFT_COMES_TO[(turns + 1) % 4])
+
+
+@pytest.mark.parametrize("crop", ["paper", "stretch"])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_crop_shows_what_its_matrix_says(crop, turns):
+    picture = cv2.GaussianBlur(PICTURE, (0, 0), 3)
+    face, matrix = preprocess.crop_face(picture, (40.0, 20.0, 80.0, 60.0), crop, turns)
+    inverse = cv2.invertAffineTransform(matrix)
+    rows, columns = np.mgrid[96:160:9, 96:160:9]
+    x, y = np.moveaxis(np.dstack([columns, rows, np.ones_like(rows)]) @ inverse.T, -1, 0)
+    expected = cv2.remap(picture, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    assert np.abs(face[rows, columns].astype(int) - expected).max() <= 2

@@ -80,3 +80,19 @@ def test_names_on_the_command_line():
     for wrong in ("median", "0", "-1", "nan", "inf", ""):
         with pytest.raises(InputError, match="smoothing"):
             smoother_of(wrong)
+
+
+@pytest.mark.parametrize("make", [WindowSmoother, lambda: ExponentialSmoother(0.5)])
+@pytest.mark.parametrize(("gap", "remembered"), [(1.9, True), (2.0, True), (2.1, False)])
+def test_a_face_is_remembered_for_two_seconds_late_in_a_clip_too(make, gap, remembered):
+    smoother = make()
+    smoother.smooth(0, 100.0, prediction([0, 0, 0], 1.0))
+    smoother.smooth(1, 100.0, prediction([0, 0, 0], 1.0))  # forgetting one leaves the others
+    assert (smoother.smooth(0, 100.0 + gap, prediction([0, 0, 0], 0.0)).valence > 0) == remembered
+
+
+def test_probabilities_stay_shares_where_frames_contradict_each_other():
+    smoother = WindowSmoother((0.5, 0.5))
+    smoother.smooth(0, 0.0, prediction([0.0, 5000.0, 0.0]))
+    got = smoother.smooth(0, 0.04, prediction([5000.0, 0.0, 0.0]))
+    np.testing.assert_allclose(list(got.probabilities.values()), (0.5, 0.5, 0.0), atol=1e-9)

@@ -132,3 +132,123 @@ def test_looks_tell_people_apart_and_survive_size_and_expression():
 def test_boxes_outside_the_frame_have_looks_too(box):
     looks = describe_colours(np.zeros((20, 30, 3), np.uint8), box)
     np.testing.assert_allclose(looks.sum(1), 1, atol=1e-5)
+
+
+def plain(level=128, shape=(100, 400)):
+    return np.full((*shape, 3), level, np.uint8)
+
+
+def at(time, *boxes, image=None, source="clip"):
+    """The arguments of an update: boxes in a picture without any structure."""
+    frame = Frame(plain() if image is None else image, source, 0, time)
+    return frame, [Detection(tuple(map(float, box)), 0.9) for box in boxes]
+
+
+def test_numbers_begin_at_0_for_frames_without_a_source_too():
+    assert Tracker().update(*at(0.0, (10, 10, 50, 50), source="")) == [0]
+
+
+@pytest.mark.parametrize("jitter", [0, 2])
+def test_an_unseen_face_is_expected_where_its_motion_leads(jitter):
+    """100 pixels a second to the right, 50 up; the last box lies a little off."""
+    step = np.array([4, -2, 4, -2])
+
+    def place(frame):
+        return np.array([20, 300, 60, 340]) + frame * step
+
+    def followed():
+        tracker = Tracker(memory=0)
+        for frame in range(50):
+            tracker.update(*at(100 + frame / 25, place(frame)))
+        tracker.update(*at(102, np.add(place(50), (jitter, 0, jitter, 0))))
+        return tracker
+
+    # After 22 frames without it the face is 88 pixels further, more than its width.
+    assert followed().update(*at(102.88, place(72))) == [0]
+    assert followed().update(*at(102.88, place(50))) == [1]
+
+
+@pytest.mark.parametrize(("gap", "identity"), [(0.9, 0), (1.0, 0), (1.25, 1)])
+def test_a_face_is_expected_for_a_second(gap, identity):
+    tracker = Tracker(memory=0)
+    tracker.update(*at(100.0, (10, 10, 50, 50)))
+    assert tracker.update(*at(100.0 + gap, (10, 10, 50, 50))) == [identity]
+
+
+@pytest.mark.parametrize(("memory", "options"), [(60, {}), (5, {"memory": 5.0})])
+def test_looks_are_remembered_for_a_minute_or_as_long_as_told(memory, options):
+    for late, identity in ((0.0, 0), (0.5, 1)):
+        tracker = Tracker(**options)
+        tracker.update(*at(100.0, (10, 10, 50, 50)))
+        assert tracker.update(*at(100.0 + memory + late, (300, 40, 340, 80))) == [identity]
+
+
+@pytest.mark.parametrize(("shift", "identity"), [(40, 0), (41, 1)])
+def test_a_fifth_of_two_boxes_must_be_shared(shift, identity):
+    """Of 60 pixels each 20 are shared, which is a fifth of the 100 that they cover together."""
+    tracker = Tracker(memory=0)
+    tracker.update(*at(0.0, (10, 10, 70, 50)))
+    assert tracker.update(*at(0.04, (10 + shift, 10, 70 + shift, 50))) == [identity]
+
+
+def test_between_two_faces_looks_decide_whose_place_a_box_is():
+    image = plain()
+    image[:, :50], image[:, 50:] = (200, 60, 60), (60, 160, 200)
+    tracker = Tracker()
+    assert tracker.update(*at(0.0, (10, 10, 50, 50), (50, 10, 90, 50), image=image)) == [0, 1]
+    # It shares more with the place of the first.
+    image[:] = (60, 160, 200)
+    assert tracker.update(*at(0.04, (28, 10, 68, 50), image=image)) == [1]
+
+
+def test_two_who_look_alike_are_two():
+    tracker = Tracker()
+    first, second = (10, 10, 50, 50), (300, 40, 340, 80)
+    assert tracker.update(*at(0.0, first)) == [0]
+    assert tracker.update(*at(0.04, first, second)) == [0, 1]
+    assert tracker.update(*at(0.08, second, first)) == [1, 0]
+
+
+@pytest.mark.parametrize(("age", "identity"), [(0.75, 0), (1.0, 1), (1.5, 1)])
+def test_a_new_face_may_turn_out_to_be_a_known_one_within_a_second(age, identity):
+    """It came in the dark; then there is light on it."""
+    tracker = Tracker()
+    tracker.update(*at(100.0, (10, 10, 50, 50), image=plain(220)))
+    place = (300, 40, 340, 80)
+    assert tracker.update(*at(102.0, place, image=plain(40))) == [1]
+    assert tracker.update(*at(102.5, place, image=plain(40))) == [1]
+    assert tracker.update(*at(102.0 + age, place, image=plain(220))) == [identity]
+
+
+def test_a_new_face_is_none_that_was_seen_beside_it():
+    tracker = Tracker()
+    known, new = (10, 10, 50, 50), (300, 40, 340, 80)
+    image = plain(220)
+    image[:, 200:] = 40
+    tracker.update(*at(100.0, known, image=image))
+    assert tracker.update(*at(100.5, known, new, image=image)) == [0, 1]
+    # The first has gone, and the light falls on the other.
+    assert tracker.update(*at(101.0, new, image=plain(220))) == [1]
+
+
+def test_two_frames_of_one_time_are_no_motion():
+    tracker = Tracker(memory=0)
+    with np.errstate(all="raise"):
+        tracker.update(*at(100.0, (10, 10, 50, 50)))
+        assert tracker.update(*at(100.0, (12, 10, 52, 50))) == [0]
+        assert tracker.update(*at(100.9, (12, 10, 52, 50))) == [0]
+
+
+@pytest.mark.parametrize(
+    ("box", "learnt"),
+    [((1, 1, 79, 59), True), ((0, 1, 79, 59), False), ((1, 0, 79, 59), False),
+     ((1, 1, 80, 59), False), ((1, 1, 79, 60), False)],
+)  # fmt: skip
+def test_looks_are_learnt_from_faces_that_are_wholly_in_the_picture(box, learnt):
+    """What changes is the light on it; half a face would look otherwise, too."""
+    tracker = Tracker()
+    tracker.update(*at(0.0, box, image=plain(220, (60, 80))))
+    for frame in range(1, 60):
+        assert tracker.update(*at(frame / 25, box, image=plain(40, (60, 80)))) == [0]
+    back = tracker.update(*at(10.0, (20, 20, 50, 50), image=plain(40 if learnt else 220, (60, 80))))
+    assert back == [0]

@@ -55,7 +55,9 @@ def test_what_was_dropped_early_never_wins_over_what_was_timed_to_the_end():
 def test_a_tie_goes_to_the_more_exact_the_fewer_threads_and_the_plain_file():
     assert choose([row(100.0, precision="int8"), row(100.9)]).configuration.precision == "fp32"
     assert choose([row(100.0), row(100.9, threads=1)]).configuration.threads == 1
+    assert choose([row(100.0, threads=1), row(100.9, threads=None)]).configuration.threads is None
     assert choose([row(100.0, target="cpu"), row(100.9)]).configuration.target == "gpu"
+    assert choose([row(100.0, precision="int8"), row(101.0)]).configuration.precision == "fp32"
     assert choose([row(100.0, target="cpu"), row(101.5)]).configuration.target == "cpu"
 
 
@@ -88,3 +90,9 @@ def test_of_nothing_nothing_is_chosen():
 )
 def test_what_is_wanted_is_told_from_what_is_not(wanted, fits):
     assert wanted.allows(WAY) is fits
+
+
+def test_a_way_is_told_in_a_few_words():
+    assert str(WAY) == "onnx on emonet_8.fp32.onnx, 2 threads, batch 1"
+    on_gpu = replace(WAY, backend="torch", file="", threads=None, batch=8)
+    assert str(on_gpu) == "torch on the checkpoint, batch 8"

@@ -7,6 +7,7 @@ import pytest
 
 from emonet_deploy.emonet_ref.storage.atomic_write import sha256_file
 from emonet_deploy.errors import ArtifactError
+from emonet_deploy.runtime.tuning import resolve as resolve_module
 from emonet_deploy.runtime.tuning.configuration import Configuration, Measured, Wanted
 from emonet_deploy.runtime.tuning.machine import Machine, library_versions
 from emonet_deploy.runtime.tuning.record import (
@@ -115,7 +116,8 @@ def test_a_file_a_library_or_a_checkpoint_that_changed_is_told(folder):
     ("field", "value"),
     [
         ("file", "../secret.onnx"), ("file", "/etc/passwd"), ("backend", "gcc"), ("threads", "2"),
-        ("p50_ms", -1.0), ("p50_ms", 1), ("batch", 0), ("final", 1), ("purpose", None),
+        ("p50_ms", -1.0), ("p50_ms", 0.0), ("p25_ms", float("inf")), ("p50_ms", 1), ("batch", 0),
+        ("final", 1), ("purpose", None),
     ],
 )  # fmt: skip
 def test_a_record_that_is_none_is_refused_in_a_line(folder, field, value):
@@ -133,3 +135,25 @@ def test_any_other_text_is_refused_too(tmp_path, text):
     record_path(tmp_path, 8).write_text(text)
     with pytest.raises(ArtifactError):
         read_record(record_path(tmp_path, 8))
+
+
+def test_a_time_below_a_millisecond_is_one(folder):
+    raw = json.loads(record_path(folder, 8).read_text())
+    change(folder, rows=[raw["rows"][0] | {"p25_ms": 0.4, "p50_ms": 0.5}])
+    (row,) = read_record(record_path(folder, 8)).rows
+    assert (row.cost, row.images_per_second) == (0.4, 2000)
+
+
+def test_a_record_of_more_than_a_megabyte_is_not_read(folder):
+    path = record_path(folder, 8)
+    text = path.read_text()
+    path.write_text(text + " " * 500_000)
+    assert read_record(path) is not None
+    path.write_text(text + " " * 1_500_000)
+    with pytest.raises(ArtifactError):
+        read_record(path)
+
+
+def test_a_backend_that_is_gone_is_told(folder, monkeypatch):
+    monkeypatch.setattr(resolve_module, "library_versions", lambda backend: "")
+    assert "and here is no onnx; `emonet tune` measures anew" in resolve(folder).note

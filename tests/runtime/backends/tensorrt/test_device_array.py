@@ -80,6 +80,24 @@ def test_what_fills_an_array_is_waited_for(world_11, waited):
         assert (given.streams, waited) == ([1], [77, 1])
 
 
+def test_an_array_says_its_strides_or_not(world_11, waited):
+    batch = images(2)
+    with world_11.open(world_11.build()) as session:
+        plain = session.run(batch)
+        given = ByInterface(world_11.gpu, batch)
+        given.__cuda_array_interface__ |= {"strides": batch.strides}
+        results = session.run_on_device(given)
+        # A library that exports no DLPack for the device is read by the older protocol.
+        given.__dlpack__ = lambda stream=None: pytest.fail("it cannot say where it lies")
+        same = session.run_on_device(given)
+        for found in (results, same):
+            assert_same(on_host(world_11.gpu, found), plain)
+            for array in found.values():
+                assert array.__cuda_array_interface__["data"][1] is False  # it may be written to
+    del results, same, found, array
+    world_11.assert_clean()
+
+
 def test_arrays_that_do_not_fit_are_told(world_11, waited):
     machine = world_11.gpu
     with world_11.open(world_11.build()) as session:

@@ -7,7 +7,7 @@ from helpers.gpu_world import World, assert_same, images
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emonet_deploy.errors import InputError
+from emonet_deploy.errors import BackendError, InputError
 from emonet_deploy.runtime.backends.registry import load_session
 from emonet_deploy.runtime.backends.tensorrt import cuda
 from emonet_deploy.runtime.backends.tensorrt.slot import batch_sizes
@@ -101,3 +101,58 @@ def test_a_part_that_fails_leaves_both_slots_usable(world, call):
         for _ in range(3):
             assert_same(session.run(images(5)), want)
     world.assert_clean()
+
+
+def test_the_device_is_timed_between_copy_run_and_copy(world):
+    """By hand: the pretended clock stands still but for what the stream does."""
+    with world.open(world.build(), graph=False) as session:
+        session.run(images(2))
+        world.gpu.start()
+        times = session.measure(images(2))
+        steps = [
+            step for step in world.gpu.log
+            if step == "Event.record" or step.startswith(("memcpy", "IExecutionContext.execute"))
+        ]  # fmt: skip
+        outputs = len(session.info.outputs)
+        assert steps == [
+            "Event.record", "memcpy_htod_async", "Event.record",
+            "IExecutionContext.execute_async_v3", "Event.record",
+            *["memcpy_dtoh_async"] * outputs, "Event.record",
+        ]  # fmt: skip
+        assert min(times.copy_in, times.compute, times.copy_out) >= 0
+        # The same events serve again, and a usual run records none.
+        world.gpu.start()
+        session.measure(images(3))
+        assert "Event" not in world.gpu.log
+        world.gpu.start()
+        session.run(images(2))
+        assert "Event.record" not in world.gpu.log
+        session.measure(images(4))
+        with pytest.raises(InputError, match="4 images at once, not 5"):
+            session.measure(images(5))
+    with pytest.raises(BackendError, match="closed"):
+        session.measure(images(2))
+    world.assert_clean()
+
+
+def test_what_fills_up_a_batch_is_black(world):
+    """Whatever lay there before could be no number, and slow or spoil what is computed beside."""
+    with world.open(world.build(max_batch=4, min_batch=3), graph=False) as session:
+        session.run(images(4))
+        copied = []
+        driver = session._runner._gpu.driver
+        original = driver.memcpy_htod_async
+
+        def note(device, host, stream):
+            copied.append(host.copy())
+            return original(device, host, stream)
+
+        driver.memcpy_htod_async = note
+        try:
+            session.run(images(1))
+        finally:
+            driver.memcpy_htod_async = original
+    (batch,) = copied
+    assert len(batch) == 3
+    assert batch[0].any()
+    assert not batch[1:].any()
