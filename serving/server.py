@@ -50,14 +50,14 @@ class ServerOptions:
         max_bytes: of a body; a larger one is answered 413.
     """
 
-    host: str
-    port: int
-    finders: int
-    readers: int
-    wait: int
-    queue: int
-    timeout: float
-    max_bytes: int
+    host: str = "127.0.0.1"
+    port: int = 8000
+    finders: int = 2
+    readers: int = 2
+    wait: int = 5
+    queue: int = 64
+    timeout: float = 30.0
+    max_bytes: int = 32 * 2**20
 
 
 @dataclass(frozen=True)
