@@ -105,6 +105,11 @@ def test_a_scaled_copy_correlates_exactly_and_is_no_concordance(sign):
     assert metrics.ccc(g, g + 0.2) == pytest.approx(2 * variance / (2 * variance + 0.04))
 
 
+def test_what_varies_too_little_to_be_multiplied_has_no_correlation():
+    found = metrics.regression([0.0, 1e-200], [0.0, 1e-200])
+    assert (found.PCC, found.CCC, found.RMSE) == (None, None, 0.0)
+
+
 @pytest.mark.parametrize("infinite", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("axis", ["valence", "arousal"])
 def test_a_label_that_is_not_finite_is_an_error(infinite, axis):
