@@ -15,7 +15,6 @@ from helpers.tiny_model import write_tiny
 from typer.testing import CliRunner
 
 from emonet_deploy.batch.actor import Faces, ListedFaces, Reading
-from emonet_deploy.batch.cluster import Cluster, Node, finder_count, worker_count
 from emonet_deploy.batch.files.inputs import list_files
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.outcome import count_rows
@@ -199,60 +198,6 @@ def test_a_worker_with_another_file_under_the_models_name_refuses(folder, tmp_pa
     write_tiny(model, seed=4)
     with pytest.raises(InputError, match="is not the model of this run"):
         ListedFaces(here, out)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cluster", "workers"),
-    [
-        ([Node(3)], Cluster(), 2),
-        ([Node(9)], Cluster(cpus=4), 2),
-        ([Node(8)], Cluster(workers=7), 7),
-        ([Node(2), Node(2)], Cluster(), 3),
-        ([Node(5), Node(5)], Cluster(cpus=4), 2),
-        ([Node(8, 2), Node(8)], Cluster(gpus=0.5), 4),
-        ([Node(8)], Cluster(finders=4), 3),
-        ([Node(4), Node(4)], Cluster(cpus=4, finders=1), 1),
-        ([Node(8, 1)], Cluster(gpus=1, finders=6), 1),
-    ],
-)
-def test_workers_leave_a_cpu_to_ray(nodes, cluster, workers):
-    assert worker_count(nodes, cluster) == workers
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cluster"),
-    [
-        ([Node(2)], Cluster(workers=2)),
-        ([Node(2)], Cluster(cpus=2)),
-        ([Node(2)], Cluster(workers=3)),
-        ([Node(1)], Cluster()),
-        ([Node(3), Node(3)], Cluster(cpus=4)),  # as many together, and none has as many
-        ([Node(8)], Cluster(gpus=1)),
-        ([Node(8, 1)], Cluster(workers=2, gpus=1)),
-        ([Node(3)], Cluster(finders=2)),
-        ([Node(4)], Cluster(workers=2, finders=2)),
-        ([Node(4), Node(3)], Cluster(cpus=4, finders=1)),  # which may begin where a worker has room
-        ([Node(8, 1)], Cluster(gpus=1, finders=7)),
-    ],
-)
-def test_workers_that_ray_would_wait_for_are_refused(nodes, cluster):
-    with pytest.raises(InputError, match="lower --workers"):
-        worker_count(nodes, cluster)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cluster", "finders"),
-    [
-        ([Node(9)], Cluster(), 0),
-        ([Node(9)], Cluster(finders=3), 3),
-        ([Node(16, 1)], Cluster(gpus=1), 14),
-        ([Node(8, 2), Node(8)], Cluster(gpus=1, workers=1, cpus=2), 13),
-        ([Node(2, 1)], Cluster(gpus=1), 0),  # the only worker finds its faces itself
-        ([Node(16, 1)], Cluster(gpus=1, finders=0), 0),
-    ],
-)
-def test_finders_take_the_cpus_that_are_left_over_on_gpus(nodes, cluster, finders):
-    assert finder_count(nodes, cluster) == finders
 
 
 def test_a_run_that_goes_on_lists_nothing_again(folder, tmp_path):
