@@ -114,7 +114,11 @@ def test_the_axes_cross_in_the_middle_and_end_on_the_ring(page):
     across, upwards = (sorted(line) for line in lines)
     assert across == [(x - radius, y), (x + radius, y)]
     assert upwards == [(x, y - radius), (x, y + radius)]
-    assert re.findall(r"<text[^>]*>([^<]*)</text>", plane) == ["valence", "arousal"]
+    words = re.findall(r"(<text[^>]*>)([^<]*)</text>", plane)
+    assert [(word, "rotate(-90 " in element) for element, word in words] == [
+        ("valence", False),
+        ("arousal", True),
+    ]
 
 
 def test_the_legend_names_the_expressions_there_are_in_the_models_order(page):
