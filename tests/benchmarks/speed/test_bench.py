@@ -7,7 +7,6 @@ from helpers.fake_session import FakeSession
 from helpers.gpu_world import World
 from helpers.tiny_model import write_tiny
 
-from emonet_deploy.benchmarks.environment import describe_environment
 from emonet_deploy.benchmarks.metrics.output_error import Difference
 from emonet_deploy.benchmarks.parity.compare import Parity
 from emonet_deploy.benchmarks.speed import bench as module
@@ -284,12 +283,3 @@ def test_a_process_that_fails_is_reported_in_one_line(tmp_path):
     with pytest.raises(BackendError, match="no ONNX model") as caught:
         measure_footprint(tmp_path / "missing.onnx", "onnx", 1, None)
     assert "\n" not in str(caught.value)
-
-
-def test_the_environment_is_json_without_gaps(monkeypatch):
-    # In a container that may use three of many.
-    monkeypatch.setattr("emonet_deploy.benchmarks.environment.usable_processors", lambda: 3)
-    environment = json.loads(json.dumps(describe_environment(), allow_nan=False))
-    assert environment["cores"] == 3
-    assert environment["packages"]["numpy"]
-    assert environment["cpu"]

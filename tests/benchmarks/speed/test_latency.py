@@ -126,7 +126,7 @@ def test_bursts_go_on_until_there_are_enough_calls_and_time(seconds, samples, fo
 
 def test_bursts_go_there_and_back_and_a_tenth_of_the_warm_up_goes_before_each():
     clock = Ticking("ab")
-    time_in_bursts(clock.calls, 30.0, 0.0, clock, samples=51)
+    time_in_bursts(clock.calls, 30.0, 0.0, clock, samples=101)
     runs = [(name, len(list(group))) for name, group in groupby(clock.order)]
-    # 30 calls to warm each up; 3 and then 50 in each turn, which for b are two in a row.
-    assert runs == [("a", 30), ("b", 30), ("a", 53), ("b", 106), ("a", 53)]
+    # 30 calls to warm each up; 3 and then 50 in each turn, of which two follow one another.
+    assert runs == [("a", 30), ("b", 30), ("a", 53), ("b", 106), ("a", 106), ("b", 53)]

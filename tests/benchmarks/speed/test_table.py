@@ -57,8 +57,8 @@ def test_a_peer_below_its_precisions_gates_is_said_in_words():
         "CCC 0.0120 (gate 0.99), equal classes 92.0% (gate 90%)"
     )
     assert "equal classes 88.0% (gate 90%)" in verdicts([other])[0]
-    undefined = replace(close, ccc_valence=None)
-    assert "CCC 0.0000" in verdicts([undefined])[0]
+    for axis in ("ccc_valence", "ccc_arousal"):
+        assert "CCC 0.0000" in verdicts([replace(close, **{axis: None})])[0]
 
 
 def test_each_figure_stands_in_its_column():
