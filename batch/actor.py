@@ -67,7 +67,8 @@ class Faces:
         """
         import cv2
 
-        cv2.setNumThreads(reading.threads or 0)
+        if reading.threads is not None:  # otherwise OpenCV chooses, as the model's library does
+            cv2.setNumThreads(reading.threads)
         self._reading = reading
         self._session = reading.load_session()
         self._predictor = Predictor(self._session, reading.batch)

@@ -78,8 +78,7 @@ class RunFolder:
         system, found = self.system, dict[str, int]()
         # Files come and go while they are counted, and a store may fail: the next look will tell.
         with suppress(OSError, pa.ArrowException):
-            selector = fs.FileSelector(self.file("_checkpoint"), allow_not_found=True)
-            for info in system.get_file_info(selector):
+            for info in system.get_file_info(fs.FileSelector(self.file("_checkpoint"))):
                 name = info.base_name
                 if name in known or not name.endswith(".parquet") or ".pending." in name:
                     continue

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "emonet serve": "runs until it is stopped; tests/serving",
     "--camera": "needs a camera; tests/runtime/media",
     "http://": "needs a server; tests/serving",
-    "--ray auto": "needs a cluster; tests/batch/test_cluster.py",
+    "--ray auto": "needs a cluster; tests/batch/test_runs_on_a_cluster.py",
     "AffectNet/": "needs AffectNet",
     "AFEW-VA": "needs AFEW-VA",
     "FACES/": "needs faces to calibrate on, and minutes",

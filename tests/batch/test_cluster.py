@@ -1,217 +1,138 @@
-"""`emonet batch` on a real cluster of two nodes: workers, a node and the command are killed.
+"""Where workers and finders have room, and what is told when nobody answers; without Ray."""
 
-Nothing is missing, nothing is there twice, and the rows are what `emonet predict` says of the same
-files. Whoever kills a driver leaves the cluster's processes behind: it lives in the test's own
-process.
-"""
-
-import json
-import os
-import signal
+import logging
 import socket
-import subprocess
-import sys
-import time
-from collections import Counter
-from pathlib import Path
+from contextlib import redirect_stdout
 
-import cv2
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from helpers.tiny_model import write_tiny
-from typer.testing import CliRunner
+from helpers.served import free_port
 
-from emonet_deploy.batch.listing import RunFolder
-from emonet_deploy.cli import app
-
-pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
-
-PICTURES, DAMAGED, FRAMES = 239, 6, 5
-FILES = PICTURES + 2  # a clip, and one that is not there
-
-
-@pytest.fixture
-def cluster():
-    from ray.cluster_utils import Cluster
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    cluster = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
-    )
-    cluster.second = cluster.add_node(num_cpus=2)
-    yield cluster
-    cluster.shutdown()
+from emonet_deploy.batch.cluster import (
+    Cluster,
+    Node,
+    _knock,
+    _Logged,
+    finder_count,
+    worker_count,
+)
+from emonet_deploy.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("files"), np.random.default_rng(5)
-    write_tiny(folder / "tiny.onnx", seed=3)
-    (folder / "in").mkdir()
-    pictures = []
-    for i in range(PICTURES):
-        pictures.append(cv2.resize(rng.integers(0, 255, (6, 6, 3), np.uint8), (256, 256)))
-        cv2.imwrite(str(folder / "in" / f"{i:03}.png"), pictures[-1])
-    for path in sorted((folder / "in").iterdir())[:: PICTURES // DAMAGED][:DAMAGED]:
-        path.write_bytes(path.read_bytes()[:900])
-    mjpg = cv2.VideoWriter.fourcc(*"MJPG")
-    clip = cv2.VideoWriter(str(folder / "in" / "clip.avi"), mjpg, 5, (256, 256))
-    for picture in pictures[-FRAMES:]:
-        clip.write(picture)
-    clip.release()
-    return folder
+@pytest.mark.parametrize(
+    ("nodes", "cluster", "workers"),
+    [
+        ([Node(3)], Cluster(), 2),
+        ([Node(9)], Cluster(cpus=4), 2),
+        ([Node(8)], Cluster(workers=7), 7),
+        ([Node(2), Node(2)], Cluster(), 3),
+        ([Node(5), Node(5)], Cluster(cpus=4), 2),
+        ([Node(8, 2), Node(8)], Cluster(gpus=0.5), 4),
+        ([Node(8)], Cluster(finders=4), 3),
+        ([Node(4), Node(4)], Cluster(cpus=4, finders=1), 1),
+        ([Node(8, 1)], Cluster(gpus=1, finders=6), 1),
+        # Where the finder begins, room for a worker is left.
+        ([Node(5), Node(1)], Cluster(cpus=4, finders=1), 1),
+        ([Node(5, 1), Node(3)], Cluster(cpus=4, gpus=1, finders=3), 1),
+        ([Node(8, 3)], Cluster(gpus=2), 1),
+    ],
+)
+def test_workers_leave_a_cpu_to_ray(nodes, cluster, workers):
+    assert worker_count(nodes, cluster) == workers
 
 
-def arguments(files, *more):
-    return [
-        str(files / "in"), str(files / "gone.png"), "--model", str(files / "tiny.onnx"),
-        "--device", "cpu", "--detector", "none", *more,
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("nodes", "cluster"),
+    [
+        ([Node(2)], Cluster(workers=2)),
+        ([Node(2)], Cluster(cpus=2)),
+        ([Node(2)], Cluster(workers=3)),
+        ([Node(1)], Cluster()),
+        ([Node(3), Node(3)], Cluster(cpus=4)),  # as many together, and none has as many
+        ([Node(8)], Cluster(gpus=1)),
+        ([Node(8, 1)], Cluster(workers=2, gpus=1)),
+        ([Node(3)], Cluster(finders=2)),
+        ([Node(4)], Cluster(workers=2, finders=2)),
+        ([Node(4), Node(3)], Cluster(cpus=4, finders=1)),  # which may begin where a worker has room
+        ([Node(8, 1)], Cluster(gpus=1, finders=7)),
+    ],
+)
+def test_workers_that_ray_would_wait_for_are_refused(nodes, cluster):
+    with pytest.raises(InputError, match="lower --workers"):
+        worker_count(nodes, cluster)
 
 
-@pytest.fixture(scope="module")
-def predicted(files):
-    """What `emonet predict` says of the same files."""
-    said = files / "said.json"
-    done = CliRunner().invoke(app, ["predict", *arguments(files, "--json", str(said))])
-    assert done.exit_code == 1, done.stderr
-    return sorted(json.loads(said.read_text()), key=place)
+@pytest.mark.parametrize(
+    ("nodes", "cluster", "finders"),
+    [
+        ([Node(9)], Cluster(), 0),
+        ([Node(9)], Cluster(finders=3), 3),
+        ([Node(16, 1)], Cluster(gpus=1), 14),
+        ([Node(8, 2), Node(8)], Cluster(gpus=1, workers=1, cpus=2), 13),
+        ([Node(2, 1)], Cluster(gpus=1), 0),  # the only worker finds its faces itself
+        ([Node(16, 1)], Cluster(gpus=1, finders=0), 0),
+    ],
+)
+def test_finders_take_the_cpus_that_are_left_over_on_gpus(nodes, cluster, finders):
+    assert finder_count(nodes, cluster) == finders
 
 
-def place(face):
-    return face["file"], face["frame"], face["face"]
+@pytest.mark.parametrize(
+    ("nodes", "cluster", "message", "hint"),
+    [
+        (
+            [Node(3), Node(2)],
+            Cluster(workers=9),
+            "there is room for 4 workers of 1 CPUs, not for 9: Ray has 5 CPUs on 2 machines",
+            "lower --workers, --cpus, or add a machine",
+        ),
+        (
+            [Node(8, 1.5)],
+            Cluster(cpus=2, gpus=0.5, workers=4, finders=2),
+            "there is room for 2 workers of 2 CPUs and 0.5 GPUs beside 2 finders, not for 4: "
+            "Ray has 8 CPUs and 1.5 GPUs on 1 machines",
+            "lower --workers, --finders, --cpus or --gpus, or add a machine",
+        ),
+        (
+            [Node(1)],
+            Cluster(finders=3),
+            "there is room for 0 workers of 1 CPUs beside 3 finders, not for 1",
+            "lower --workers, --finders, --cpus, or add a machine",
+        ),
+    ],
+)
+def test_the_message_says_what_there_is_and_what_was_asked_for(nodes, cluster, message, hint):
+    with pytest.raises(InputError) as caught:
+        worker_count(nodes, cluster)
+    assert caught.value.message.startswith(message)
+    assert caught.value.hint == hint
 
 
-def start(files, out, address, *more, **environment):
-    options = arguments(files, "--out", str(out), "--workers", "2", "--block", "8")
-    return subprocess.Popen(
-        [sys.executable, "-m", "emonet_deploy.cli", "batch", *options, "--ray", address, *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
-    )  # fmt: skip
+def test_an_address_answers_or_not():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            _knock(address)
+    for address in (f"127.0.0.1:{free_port()}", "ray://127.0.0.1:1"):
+        with pytest.raises(OSError, match="refused"):
+            _knock(address)
 
 
-def rows_of(out):
-    """Return how many rows are there for good; files may be half written."""
-    return sum(RunFolder.of(str(out)).committed().values())
+def test_the_network_here_is_tried_with_a_port_of_our_own_and_a_word_not_at_all():
+    _knock("127.0.0.1:")
+    _knock("auto")
+    with pytest.raises(OSError, match="assign"):
+        _knock("203.0.113.7:")  # no address of this machine
 
 
-def wait_for(condition, process, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "nothing came of it"
-        time.sleep(0.1)
+def test_what_is_printed_goes_to_the_log_line_by_line(caplog):
+    with caplog.at_level(logging.INFO, "emonet_deploy.batch.cluster"), redirect_stdout(_Logged()):
+        print("one\n\n  two  ")
+        print("  ")
+    assert [record.getMessage() for record in caplog.records] == ["one", "two"]
+    assert _Logged().write("four") == 4
 
 
-def worker_pids(cluster):
-    """Return the ids of the processes of a cluster that hold a model for Ray Data."""
-    nodes = [each.process.pid for node in cluster.list_all_nodes()
-             for each in node.all_processes["raylet"]]  # fmt: skip
-    pids = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent in nodes and b"ray::MapWorker" in (folder / "cmdline").read_bytes():
-                pids.append(int(folder.name))
-        except OSError:
-            continue
-    return pids
-
-
-def check(process, out, predicted):
-    """Nothing is missing or there twice, what cannot be read has its reason, and all is said."""
-    said, told = process.communicate(timeout=600)
-    assert process.returncode == 1, told
-    assert said == f"{FILES} of {FILES} files, {len(predicted)} faces, in {out}\n"
-    assert f"error: {DAMAGED + 1} of {FILES} files could not be read" in told
-    assert "Deprecat" not in told
-    assert all(
-        line.startswith(("note:", "unreadable:", "error:")) or "going on" in line
-        for line in told.splitlines()
-    ), told
-    ids, faces, reasons = Counter(), [], []
-    for row in pq.read_table(Path(out) / "rows").to_pylist():
-        ids[row["id"]] += 1
-        reasons += [row["error"]] * (row["error"] is not None)
-        for face in row["faces"]:
-            face["probabilities"] = dict(face["probabilities"])
-            faces.append({"file": row["file"], **face})
-    assert ids == Counter(range(FILES))
-    assert sum("damaged" in reason for reason in reasons) == DAMAGED
-    assert sum("does not exist" in reason for reason in reasons) == len(reasons) - DAMAGED == 1
-    assert (Path(out) / "_SUCCESS").exists()
-    assert sorted(faces, key=place) == predicted
-
-
-def test_killed_workers_lose_nothing(cluster, files, predicted, tmp_path):
-    process = start(files, tmp_path / "out", cluster.address)
-    wait_for(lambda: worker_pids(cluster), process)
-    os.kill(worker_pids(cluster).pop(), signal.SIGKILL)
-    wait_for(lambda: rows_of(tmp_path / "out") > 0, process)
-    for pid in worker_pids(cluster):
-        os.kill(pid, signal.SIGKILL)
-    check(process, tmp_path / "out", predicted)
-
-
-def test_a_lost_node_loses_nothing(cluster, files, predicted, tmp_path):
-    process = start(files, tmp_path / "out", cluster.address)
-    wait_for(lambda: rows_of(tmp_path / "out") > 0, process)
-    cluster.remove_node(cluster.second, allow_graceful=False)
-    cluster.add_node(num_cpus=2)
-    check(process, tmp_path / "out", predicted)
-
-
-def test_a_command_killed_five_times_goes_on_where_it_was(cluster, files, predicted, tmp_path):
-    out = tmp_path / "out"
-    for kind in ("list", "rows", "rows", "list", "rows"):
-        process, before = start(files, out, cluster.address), rows_of(out)
-        if kind == "list":
-            wait_for((out / "_run.json").exists, process)
-        else:
-            wait_for(lambda before=before: rows_of(out) > before, process)
-        process.kill()
-        process.communicate()
-    assert 0 < rows_of(out) < FILES, "nothing was left to go on with"
-    # As if it had died between the rows and their commitment.
-    done = next(p for p in sorted((out / "_checkpoint").iterdir()) if ".pending." not in p.name)
-    done.rename(done.with_name(f"{done.stem}.pending.parquet"))
-    check(start(files, out, "auto", RAY_ADDRESS=cluster.address), out, predicted)
-
-
-def test_a_command_that_is_told_to_end_goes_on_too(cluster, files, predicted, tmp_path):
-    process = start(files, tmp_path / "out", cluster.address)
-    wait_for(lambda: rows_of(tmp_path / "out") > 0, process)
-    process.terminate()
-    _, told = process.communicate(timeout=120)
-    assert (process.returncode, told.splitlines()[-1]) == (
-        130, "interrupted; what was complete is kept"
-    )  # fmt: skip
-    assert not (tmp_path / "out" / "_SUCCESS").exists()
-    # On another machine than before: this one.
-    check(start(files, tmp_path / "out", "local"), tmp_path / "out", predicted)
-
-
-def test_what_ray_would_wait_for_is_refused(cluster, files, tmp_path):
-    for more in (("--gpus", "1"), ("--cpus", "3", "--workers", "1"), ("--workers", "4")):
-        process = start(files, tmp_path / "out", cluster.address, *more)
-        said, told = process.communicate(timeout=120)
-        assert process.returncode == 1
-        assert said == ""
-        assert told.splitlines()[-2].startswith("error: there is room for ")
-
-
-def test_a_cluster_that_is_not_there_is_told_in_one_line(files, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        waiting = start(files, tmp_path / "a", f"127.0.0.1:{port}")
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            absent = start(files, tmp_path / "b", f"127.0.0.1:{unused.getsockname()[1]}")
-            _, told = absent.communicate(timeout=120)
-        assert absent.returncode == 1
-        assert told.splitlines()[-2].startswith("error: cannot reach Ray at 127.0.0.1:")
-        _, told = waiting.communicate(timeout=240)
-    assert waiting.returncode == 1
-    assert told.splitlines()[-2].startswith("error: Ray does not answer after ")
+def test_a_run_takes_place_here_on_cpus_unless_told_otherwise():
+    told = Cluster()
+    assert (told.address, told.workers, told.cpus, told.gpus) == ("local", None, 1, 0.0)
+    assert Node(3) == Node(3, 0.0)

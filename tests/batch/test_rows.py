@@ -10,11 +10,11 @@ from dataclasses import fields, replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.batch_runs import clip_rows, written
 from helpers.tiny_model import write_tiny
 from typer.testing import CliRunner
 
 from emonet_deploy.batch.actor import Faces, ListedFaces, Reading
-from emonet_deploy.batch.cluster import Cluster, Node, finder_count, worker_count
 from emonet_deploy.batch.files.inputs import list_files
 from emonet_deploy.batch.listing import RunFolder
 from emonet_deploy.batch.outcome import count_rows
@@ -200,60 +200,6 @@ def test_a_worker_with_another_file_under_the_models_name_refuses(folder, tmp_pa
         ListedFaces(here, out)
 
 
-@pytest.mark.parametrize(
-    ("nodes", "cluster", "workers"),
-    [
-        ([Node(3)], Cluster(), 2),
-        ([Node(9)], Cluster(cpus=4), 2),
-        ([Node(8)], Cluster(workers=7), 7),
-        ([Node(2), Node(2)], Cluster(), 3),
-        ([Node(5), Node(5)], Cluster(cpus=4), 2),
-        ([Node(8, 2), Node(8)], Cluster(gpus=0.5), 4),
-        ([Node(8)], Cluster(finders=4), 3),
-        ([Node(4), Node(4)], Cluster(cpus=4, finders=1), 1),
-        ([Node(8, 1)], Cluster(gpus=1, finders=6), 1),
-    ],
-)
-def test_workers_leave_a_cpu_to_ray(nodes, cluster, workers):
-    assert worker_count(nodes, cluster) == workers
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cluster"),
-    [
-        ([Node(2)], Cluster(workers=2)),
-        ([Node(2)], Cluster(cpus=2)),
-        ([Node(2)], Cluster(workers=3)),
-        ([Node(1)], Cluster()),
-        ([Node(3), Node(3)], Cluster(cpus=4)),  # as many together, and none has as many
-        ([Node(8)], Cluster(gpus=1)),
-        ([Node(8, 1)], Cluster(workers=2, gpus=1)),
-        ([Node(3)], Cluster(finders=2)),
-        ([Node(4)], Cluster(workers=2, finders=2)),
-        ([Node(4), Node(3)], Cluster(cpus=4, finders=1)),  # which may begin where a worker has room
-        ([Node(8, 1)], Cluster(gpus=1, finders=7)),
-    ],
-)
-def test_workers_that_ray_would_wait_for_are_refused(nodes, cluster):
-    with pytest.raises(InputError, match="lower --workers"):
-        worker_count(nodes, cluster)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "cluster", "finders"),
-    [
-        ([Node(9)], Cluster(), 0),
-        ([Node(9)], Cluster(finders=3), 3),
-        ([Node(16, 1)], Cluster(gpus=1), 14),
-        ([Node(8, 2), Node(8)], Cluster(gpus=1, workers=1, cpus=2), 13),
-        ([Node(2, 1)], Cluster(gpus=1), 0),  # the only worker finds its faces itself
-        ([Node(16, 1)], Cluster(gpus=1, finders=0), 0),
-    ],
-)
-def test_finders_take_the_cpus_that_are_left_over_on_gpus(nodes, cluster, finders):
-    assert finder_count(nodes, cluster) == finders
-
-
 def test_a_run_that_goes_on_lists_nothing_again(folder, tmp_path):
     arguments = [
         "batch", "--model", str(folder / "tiny.onnx"), "--engine", "onnx", "--device", "cpu",
@@ -309,45 +255,6 @@ def test_a_list_may_be_a_table_and_a_file_is_listed_once(folder, tmp_path):
         list_files([], tmp_path / "other.csv", print)
 
 
-def written(tmp_path, rows):
-    out = RunFolder.of(str(tmp_path / "run"))
-    out.freeze([row["file"] for row in rows], {})
-    (tmp_path / "run" / "rows").mkdir()
-    pq.write_table(
-        pa.Table.from_pylist(rows, schema=row_schema()), tmp_path / "run" / "rows" / "a-0.parquet"
-    )
-    out.finish()
-    return str(tmp_path / "run")
-
-
-def face(frame, identity, expression, valence, time=None):
-    return {
-        "frame": frame, "time": time, "face": identity, "box": [0, 0, 1, 1], "score": 1.0,
-        "expression": expression, "probabilities": [(expression, 1.0)], "valence": valence,
-        "arousal": 0.5,
-    }  # fmt: skip
-
-
-def clip_rows():
-    seen = [
-        face(0, 0, "happy", 0.5, 0.0), face(0, 1, "sad", -0.5, 0.0),
-        face(1, 0, "sad", 0.0, 3700.0), face(1, 1, "sad", -0.25, 3700.0),
-    ]  # fmt: skip
-    clip = {"id": 0, "file": "/d/a.mp4", "frames": 2, "error": None, "faces": seen}
-    return [clip, {"id": 1, "file": "/d/b.jpg", "frames": 0, "error": "gone", "faces": []}]
-
-
-def test_summaries_are_means_shares_and_changes_of_each_group(tmp_path):
-    out = written(tmp_path, clip_rows())
-    one, two = summary_rows(out, "person")
-    assert (one.group, one.faces, one.valence, one.arousal) == ("/d/a.mp4 #0", 2, 0.25, 0.5)
-    assert one.shares == {"happy": 0.5, "sad": 0.5}
-    assert one.transitions == {"happy > sad": 1}
-    assert (two.valence, two.changes, two.expression) == (-0.375, 0, "sad")
-    assert [(row.group, row.faces) for row in summary_rows(out, "folder")] == [("/d", 4)]
-    assert [row.group for row in summary_rows(out, "hour")] == ["/d/a.mp4 h0", "/d/a.mp4 h1"]
-
-
 def test_of_a_run_that_was_killed_only_what_is_there_for_good_is_read(tmp_path):
     out = written(tmp_path, clip_rows())
     (tmp_path / "run" / "_SUCCESS").unlink()
@@ -361,26 +268,6 @@ def test_of_a_run_that_was_killed_only_what_is_there_for_good_is_read(tmp_path):
         (tmp_path / "run" / path).unlink()
     found = CliRunner().invoke(app, ["summarize", out])
     assert (found.exit_code, found.stderr.splitlines()[0]) == (1, f"error: {out} holds no run")
-
-
-def test_a_report_shows_the_groups_and_what_could_not_be_read(tmp_path):
-    out = written(tmp_path, clip_rows())
-    found = CliRunner().invoke(
-        app, ["summarize", out, "--by", "person", "--report", str(tmp_path / "page")]
-    )
-    assert found.exit_code == 0, found.stderr
-    lines = [line.split("\t") for line in found.stdout.splitlines()]
-    assert lines[1] == ["/d/a.mp4 #0", "2", "+0.250", "+0.500", "happy", "50%", "1"]
-    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
-    for text in ("/d/a.mp4 #1: sad 100.0% of 2", "happy &gt; sad", "/d/b.jpg", "gone"):
-        assert text in page
-    assert "http" not in page.partition("<body>")[2]  # it loads nothing
-
-
-def test_a_run_is_counted_with_its_reasons(tmp_path):
-    found = count_rows(written(tmp_path, clip_rows()))
-    assert (found.files, found.rows, found.faces, found.unreadable) == (2, 2, 4, 1)
-    assert found.reasons == (("/d/b.jpg", "gone"),)
 
 
 def test_the_readers_of_the_page_get_the_same_mean(tmp_path):

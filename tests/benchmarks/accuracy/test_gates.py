@@ -3,10 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emonet_deploy.benchmarks.accuracy.gates import check_published, compare_runs, require
+from emonet_deploy.benchmarks.accuracy.gates import (
+    Change,
+    _judge_drop,
+    check_published,
+    compare_runs,
+    require,
+)
 from emonet_deploy.benchmarks.accuracy.protocol import Evaluation
 from emonet_deploy.benchmarks.datasets.base import Dataset, Sample
+from emonet_deploy.benchmarks.metrics.bootstrap import Interval
 from emonet_deploy.benchmarks.metrics.paper_metrics import Labels
+from emonet_deploy.benchmarks.parity.verdicts import Verdict
 from emonet_deploy.emonet_ref.constants import METRIC_NAMES, PUBLISHED
 from emonet_deploy.errors import InputError, ParityError
 
@@ -132,3 +140,62 @@ def test_runs_over_other_samples_cannot_be_compared(run):
     ):
         with pytest.raises(InputError, match="not over the same samples"):
             compare_runs(other, run, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "drop", "passed"),
+    [
+        (0.5, (-0.1, 0.1), 0.0, True),
+        (0.375, (-0.2, -0.1), 0.125, True),  # at the limit
+        (0.25, (-0.3, -0.1), 0.25, False),
+        (0.25, (-0.3, 0.0), 0.25, True),  # the interval has the zero
+        (0.25, (-0.3, 0.1), 0.25, True),
+        (0.75, (0.1, 0.3), -0.25, True),
+    ],
+)
+def test_a_drop_fails_when_it_is_larger_than_allowed_and_sure(value, interval, drop, passed):
+    better = _judge_drop("valence CCC", Change(0.5, value, Interval(*interval)), 0.125)
+    assert better == Verdict(0.125, drop, passed)
+    # An error is worse when it grows: the same, mirrored.
+    mirrored = Change(0.5, 1 - value, Interval(-interval[1], -interval[0]))
+    assert _judge_drop("valence RMSE", mirrored, 0.125) == Verdict(0.125, drop, passed)
+
+
+@pytest.mark.parametrize("missing", ["reference", "value", "interval"])
+def test_a_metric_that_one_run_alone_has_fails(missing):
+    known = {"reference": 0.5, "value": 0.5, "interval": Interval(0, 0)} | {missing: None}
+    assert _judge_drop("valence CCC", Change(**known), 0.125) == Verdict(0.125, None, False)
+
+
+def test_a_metric_that_is_lost_is_gated(run):
+    flat = replace(run, prediction=replace(run.prediction, valence=np.zeros(400)))
+    for pair in ((run, flat), (flat, run)):
+        gate = compare_runs(*pair, "int8").gates["drop of valence CCC"]
+        assert (gate.value, gate.passed) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "tolerance", "passed"),
+    [(0.625, 0.125, True), (0.875, 0.125, True), (0.6249, 0.125, False), (0.8751, 0.125, False)],
+)
+def test_a_tolerance_includes_its_end(value, tolerance, passed):
+    found = check_published(replace(PUBLISHED[8], ACC=value), PUBLISHED[8], tolerance)
+    assert found["expression ACC"] == Verdict(0.75, value, passed)
+
+
+def test_failed_gates_are_named_with_their_values():
+    verdicts = {
+        "a": Verdict(0.5, 0.25, False), "b": Verdict(0.125, None, False), "c": Verdict(1, 1, True),
+    }  # fmt: skip
+    with pytest.raises(
+        ParityError, match=r"x: 2 of 3 gates: a 0\.2500 \(0\.5\), b undefined \(0\.125\)$"
+    ):
+        require(verdicts, "x")
+
+
+def test_the_drop_that_is_allowed_is_that_of_the_precision_unless_told(run):
+    for precision, limit in (("fp16", 0.01), ("int8", 0.03)):
+        gates = compare_runs(run, run, precision).gates
+        assert gates["drop of valence CCC"].limit == limit
+    assert compare_runs(run, run, "int8", 0.5).gates["drop of arousal SAGR"].limit == 0.5
+    assert compare_runs(run, run, "int8").n == 400

@@ -51,3 +51,26 @@ def test_of_a_handful_of_samples_nothing_is_said():
     table = np.tile([[0, 1.0, 1.0]], (16, 1))
     assert len(told(table)) == 3
     assert told(table[:15]) == []
+
+
+@pytest.mark.parametrize(("ends", "lines"), [(20, 0), (21, 1)])
+def test_half_of_the_samples_may_be_at_the_end_of_the_scale(ends, lines):
+    table = various(40)
+    table[:ends, 1] = np.where(np.arange(ends) % 2, 1, -1)
+    assert len(told(table)) == lines
+
+
+@pytest.mark.parametrize(("spread", "lines"), [(0.0009, 1), (0.0011, 0)])
+def test_values_are_alike_when_they_spread_less_than_a_thousandth(spread, lines):
+    table = various(40)
+    table[:, 1] = 0.5 + spread * np.where(np.arange(40) % 2, 1, -1)
+    assert len(told(table)) == lines
+
+
+def test_each_axis_is_looked_at_though_the_other_is_told():
+    table = various(40)
+    table[:, 1:] = 1.0, -1.0
+    assert told(table) == [
+        "valence is +1.000 for all 40 samples",
+        "arousal is -1.000 for all 40 samples",
+    ]

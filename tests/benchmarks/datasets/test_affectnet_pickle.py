@@ -4,7 +4,11 @@ import pickle
 import numpy as np
 import pytest
 
-from emonet_deploy.benchmarks.datasets.affectnet_pickle import FIELDS, read_affectnet
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import (
+    FIELDS,
+    is_consistent,
+    read_affectnet,
+)
 from emonet_deploy.errors import DatasetError
 
 LANDMARKS = np.linspace([10.0, 20.0], [60.0, 90.0], 68)
@@ -170,3 +174,104 @@ def test_an_empty_set_after_cleaning_is_an_error(write):
 def test_a_pickle_of_something_else_is_an_error(write, records):
     with pytest.raises(DatasetError, match="dict of annotations"):
         read_affectnet(write(records))
+
+
+E = 1e-9
+"""Just beside a limit."""
+
+
+@pytest.mark.parametrize(
+    ("expression", "fits", "does_not"),
+    [
+        (0, [(0, 0), (-0.2 + E, 0), (0, 0.2 - E)], [(0.2, 0), (0, -0.2), (0.15, 0.15)]),
+        (1, [(0.2 + E, 0), (E, -0.5)], [(0.2, 0), (0, 0.5), (-0.5, 0.5)]),
+        (2, [(-0.2 - E, 0), (-E, 0.5)], [(-0.2, 0), (0, -0.5), (0.5, 0)]),
+        (3, [(0, 0.2 + E), (0.9, E)], [(0, 0.2), (0.9, 0), (0, -0.5)]),
+        (4, [(0, 0.2 + E), (-0.9, 0), (-0.1, 0.5)], [(0, 0.2), (0.1, 0.9), (-0.9, -0.1)]),
+        (5, [(-0.3 - E, 0), (-E, 0.5)], [(-0.3, 0), (0, 0.5), (0.5, 0)]),
+        (6, [(0, 0.2 + E), (0.9, E)], [(0, 0.2), (0.9, 0), (0, -0.5)]),
+        (7, [(-0.2 - E, 0), (-E, 0.5)], [(-0.2, 0), (0, -0.5), (0.5, 0)]),
+    ],
+)
+def test_the_papers_cleaning_at_its_limits(expression, fits, does_not):
+    """Toisoul et al. 2021, "Data": the sector and the least intensity of each expression."""
+    assert [is_consistent(expression, *point) for point in fits] == [True] * len(fits)
+    assert [is_consistent(expression, *point) for point in does_not] == [False] * len(does_not)
+
+
+@pytest.mark.parametrize("expression", [-1, 8])
+def test_only_the_eight_emotions_have_a_place(expression):
+    with pytest.raises(DatasetError, match="none of 0 to 7"):
+        is_consistent(expression, 0.5, 0.5)
+
+
+def test_reasons_are_counted_apart_and_zero_and_one_are_truth_values(write):
+    records = {
+        "right.png": record(),
+        "wrong.png": record(expression_correct=False),
+        "also wrong.png": record(expression_correct=0),
+        "unknown.png": record(expression=9),
+        "fear.png": record(expression=4, valence=-0.5),
+        "unpleasant.png": record(valence=-0.5),
+    }
+    read = read_affectnet(write(records), 5)
+    assert [sample.path for sample in read.samples] == ["right.png"]
+    assert read.left_out == {
+        "whose expression the authors found wrong": 2,
+        "of an expression that the model does not know": 2,
+        "whose valence and arousal do not fit the expression": 1,
+    }
+    assert len(read_affectnet(write(records))) == 2  # of eight classes, and of the test set
+    for correct in (2, -1, 1.0, None, "True"):
+        with pytest.raises(DatasetError, match="not True or False"):
+            read_affectnet(write({"a": record(expression_correct=correct)}))
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_the_published_figures_are_of_the_test_set(write, split):
+    root = write({"a.png": record()}, split)
+    assert read_affectnet(root, 8, split).is_published is (split == "test")
+
+
+@pytest.mark.parametrize("missing", ["test", "test_fullpath.pkl"])
+def test_both_the_annotations_and_the_pictures_must_be_there(write, missing):
+    root = write({"a.png": record()})
+    (root / missing).rename(root / "away")
+    with pytest.raises(DatasetError, match=r"does not hold test_fullpath\.pkl and the folder test"):
+        read_affectnet(root)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        LANDMARKS.tolist(),
+        tuple(map(tuple, LANDMARKS)),
+        list(LANDMARKS),
+        [[str(x), y] for x, y in LANDMARKS],
+        [*LANDMARKS[:67], LANDMARKS[67].tolist()],
+    ],
+)
+def test_landmarks_may_be_lists_of_whatever_holds_two_numbers(write, points):
+    (sample,) = read_affectnet(write({"a.png": record(landmarks_fan=points)})).samples
+    assert sample.box == (10.0, 20.0, 60.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([[1, 2, 3]] * 68, "68 x 2 numbers"),
+        ([[1]] * 68, "68 x 2 numbers"),
+        ([np.zeros(3)] * 68, "68 x 2 numbers"),
+        ([np.zeros((2, 1))] * 68, "68 x 2 numbers"),
+        ([[1, "x"]] * 68, "68 x 2 numbers"),
+        ([["x", 1]] * 68, "68 x 2 numbers"),
+        ([5] * 68, "68 x 2 numbers"),
+        ([[1, 2]] * 1000, "68 x 2 finite numbers, not 1000 x 2"),
+        ([[1, 2]] * 1001, "68 x 2 numbers"),
+        ([], "68 x 2 finite numbers, not 0 x 2"),
+        (LANDMARKS * [0, 1], "no area"),
+    ],
+)
+def test_landmarks_that_are_none_are_an_error(write, points, message):
+    with pytest.raises(DatasetError, match=message):
+        read_affectnet(write({"a.png": record(landmarks_fan=points)}))

@@ -142,6 +142,104 @@ def test_paths_may_be_those_of_windows_and_absolute_where_they_lead_inside(table
     assert [sample.path for sample in read.samples] == ["in/b.png", "in/b.png", "odd\\name.png"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "where"),
+    [
+        (".", "."),
+        ("Manually_Annotated_Images", "Manually_Annotated_Images"),
+        ("../Manually_Annotated_Images", "../Manually_Annotated_Images"),
+        ("elsewhere", "."),
+    ],
+)
+@pytest.mark.parametrize("path", ["sub/a.png", "sub\\a.png"])
+def test_pictures_are_looked_for_beside_the_table(tmp_path, folder, where, path):
+    lists = tmp_path / "lists"
+    (lists / folder / "sub").mkdir(parents=True)
+    (lists / folder / "sub" / "a.png").touch()
+    (lists / "t.csv").write_text(f"path,valence,arousal\n{path},0,0\nb.png,0,0\n")
+    read = read_table(lists / "t.csv")
+    assert read.pictures == (lists if where == "." else lists / where)
+    assert [sample.path for sample in read.samples] == ["sub/a.png", "b.png"]
+
+
+def test_the_ends_of_the_scale_and_a_row_that_ends_early_are_taken(table):
+    text = "valence,arousal,path,expression,x0\n-1,1,a\n\n1,-1,b,0\n"
+    read = read_table(table(text))
+    assert [(s.path, s.expression, s.valence, s.arousal, s.box) for s in read.samples] == [
+        ("a", NO_EXPRESSION, -1, 1, None),
+        ("b", 0, 1, -1, None),
+    ]
+
+
+@pytest.mark.parametrize("missing", ["-2,0.5", "0.5,-2", "-5,0.5", "0.5,-5.0"])
+def test_one_missing_value_is_enough_to_leave_a_row_out(table, missing):
+    read = read_table(table(f"path,valence,arousal\na,0,0\nb,{missing}\n"))
+    assert [sample.path for sample in read.samples] == ["a"]
+    assert sum(read.left_out.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,0,0,10,0,10,5", "no area"),
+        ("a,0,0,0,10,5,10", "no area"),
+        ("a,0,0,9,0,5,5", "the box 9, 0, 5, 5 has no area"),
+        ("a,0,0,0,9,5,5", "the box 0, 9, 5, 5 has no area"),
+        ("a,0,0,,0,5,5", "x0 is '', which is no number"),
+        ("a,0,0,,,,5", "x0 is '', which is no number"),
+    ],
+)
+def test_a_box_has_four_corners_and_an_area(table, row, message):
+    with pytest.raises(DatasetError, match=f"line 3: .*{message}"):
+        read_table(table(f"path,valence,arousal,x0,y0,x1,y1\nb,0,0,0,0,1,1\n{row}\n"))
+
+
+def points(n):
+    return ";".join(f"{i};{2 * i + 5}" for i in range(n))
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "message"),
+    [
+        (points(68) + ";1", "odd number of values"),
+        (points(67), "68 x 2"),
+        (points(69), "68 x 2"),
+        (points(67) + ";x;1", "facial_landmarks is 'x', which is no number"),
+    ],
+)
+def test_landmarks_are_68_pairs(table, landmarks, message):
+    with pytest.raises(DatasetError, match=message):
+        read_table(table(f"path,valence,arousal,landmarks\na,0,0,{landmarks}\n"))
+
+
+@pytest.mark.parametrize("end", ["", ";", "; "])
+def test_the_box_is_that_around_the_landmarks_unless_it_is_given(table, end):
+    text = f"path,valence,arousal,landmarks,x0,y0,x1,y1\na,0,0,{points(68)}{end},,,,\n"
+    (sample,) = read_table(table(text)).samples
+    assert sample.box == (0, 5, 67, 139)
+    (sample,) = read_table(table(text.replace(",,,,", ",1,2,3,4"))).samples
+    assert sample.box == (1, 2, 3, 4)
+
+
+def test_a_comma_in_a_number_is_a_point_where_none_separates_columns(table):
+    header = "path;valence;arousal;x0;y0;x1;y1\n"
+    (sample,) = read_table(table(header + "a;-,5;+0,25;1,5;2,5;3,5;4,5\n")).samples
+    assert (sample.valence, sample.arousal, sample.box) == (-0.5, 0.25, (1.5, 2.5, 3.5, 4.5))
+    for value in ("1,000,5", "0,", "0,5e1"):
+        with pytest.raises(DatasetError, match="no number"):
+            read_table(table(header + f"a;{value};0;;;;\n"))
+
+
+@pytest.mark.parametrize("length", [(1 << 20) - 1, 1 << 20])
+def test_a_line_has_a_longest_length(table, length):
+    path = table("path,valence,arousal,more\n" + "a,0,0,".ljust(length - 1, ",") + "\n")
+    if length < 1 << 20:
+        assert len(read_table(path)) == 1
+    else:
+        with pytest.raises(DatasetError, match="more than 1048576 characters"):
+            read_table(path)
+
+
 FIELD = Path(__file__).parents[2] / "data" / "field" / "tables"
 
 

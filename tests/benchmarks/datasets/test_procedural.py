@@ -6,8 +6,8 @@ import pytest
 from helpers.leaning_session import LeaningSession
 
 from emonet_deploy.benchmarks.accuracy.protocol import evaluate
-from emonet_deploy.benchmarks.datasets.affectnet_pickle import read_affectnet
-from emonet_deploy.benchmarks.datasets.procedural import make_procedural
+from emonet_deploy.benchmarks.datasets.affectnet_pickle import is_consistent, read_affectnet
+from emonet_deploy.benchmarks.datasets.procedural import _Labels, make_procedural
 from emonet_deploy.benchmarks.metrics import paper_metrics as metrics
 from emonet_deploy.emonet_ref.constants import PUBLISHED
 from emonet_deploy.errors import DatasetError
@@ -122,3 +122,48 @@ def test_only_one_process_at_a_time_fills_a_folder(tmp_path):
 
     make_procedural(tmp_path / "x", LeaningSession(gain=GAIN), 1, progress=once_more)
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_a_set_has_at_least_one_sample(tmp_path, n):
+    with pytest.raises(DatasetError, match="at least one sample"):
+        make_procedural(tmp_path / "x", LeaningSession(gain=GAIN), n)
+
+
+@pytest.mark.parametrize("nclass", [5, 8])
+def test_labels_lie_around_the_outputs_as_the_papers_figures_say(nclass):
+    """Of many predictions: the share that is right, and the correlation of what was kept."""
+    rng = np.random.default_rng(0)
+    n = 4000
+    # As wide as valence and arousal may be without being clipped often.
+    emotion = rng.normal(0, 0.35, (n, 2)).clip(-0.9, 0.9)
+    outputs = np.column_stack([rng.integers(0, nclass, n), emotion])
+    labels = _Labels(nclass, outputs, np.random.default_rng(1))
+    drawn = [labels.draw(*row) for row in outputs]
+    kept = [(row, label) for row, label in zip(outputs, drawn, strict=True) if label is not None]
+    own = sorted([0, 1, 2, 3, 6] if nclass == 5 else range(8))
+    right = np.array([own[int(row[0])] == label[0] for row, label in kept])
+    assert right.mean() == pytest.approx(PUBLISHED[nclass].ACC, abs=0.01)
+    assert all(is_consistent(*label) for _, label in kept)
+    assert {label[0] for _, label in kept} == set(own)
+    made = np.array([label[1:] for _, label in kept])
+    guess = np.array([row[1:] for row, _ in kept])
+    assert np.abs(made).max() <= 1
+    for axis, name in enumerate(("valence", "arousal")):
+        paper = getattr(PUBLISHED[nclass], name)
+        assert np.corrcoef(made[:, axis], guess[:, axis])[0, 1] == pytest.approx(
+            paper.PCC, abs=0.12
+        )
+        assert made[:, axis].std() == pytest.approx(guess[:, axis].std(), rel=0.25)
+
+
+def test_paths_are_numbered_and_the_record_says_what_made_them(tmp_path):
+    told = []
+    make_procedural(tmp_path, LeaningSession(gain=GAIN), 2, 7, lambda *counts: told.append(counts))
+    records = pickle.loads((tmp_path / "test_fullpath.pkl").read_bytes())
+    assert list(records) == ["0/000000.png", "0/000001.png"]
+    assert all((tmp_path / "test" / path).is_file() for path in records)
+    about = json.loads((tmp_path / "about.json").read_text())
+    assert about == {"procedural": True, "checkpoint": "standin", "nclass": 8, "n": 2, "seed": 7}
+    assert told[-1] == (2, 2)
+    assert all(record["expression_correct"] is True for record in records.values())

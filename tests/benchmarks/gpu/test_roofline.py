@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,3 +72,67 @@ def test_embedded_processing_moves_a_tenth_of_the_bytes():
 def test_the_page_in_docs_is_what_the_script_prints():
     page = Path(__file__).parents[3] / "docs" / "gpu-roofline.md"
     assert page.read_text(encoding="utf-8") == roofline.page()
+
+
+def a_layer(**changes):
+    plain = {"kind": "conv", "name": "x", "precision": "int8", "weights": [8, 4, 1, 1]}
+    tensors = {"inputs": [], "constants": [], "outputs": [{"shape": [1, 8, 2, 3], "type": "int8"}]}
+    return plain | tensors | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "macs"),
+    [
+        ({}, 8 * 4 * 6),
+        ({"kind": "CaskGemm"}, 8 * 4 * 6),
+        ({"kind": "other", "name": "fused MatMul"}, 8 * 4 * 6),
+        ({"kind": "other", "name": "pool"}, 0),
+        ({"weights": [8]}, 0),
+        ({"weights": []}, 0),
+        ({"weights": [8, 4]}, 8 * 4 * 6),
+        ({"outputs": []}, 0),
+        ({"outputs": [{"shape": [-1, 8], "type": "half"}]}, 8 * 4),
+        ({"outputs": [{"shape": [-1, 8, -1, 3], "type": "half"}]}, 8 * 4 * 3),
+    ],
+)
+def test_only_what_multiplies_by_weights_has_products(changes, macs):
+    (kernel,) = roofline.kernels_of([a_layer(**changes)])
+    assert kernel.macs == macs
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("int8", 1), ("uint8", 1), ("bool", 1), ("fp8", 1), ("half", 2), ("bf16", 2), ("float", 4),
+     ("int32", 4), ("int64", 8)],
+)  # fmt: skip
+def test_tensors_have_the_bytes_of_their_type(kind, size):
+    tensor = {"shape": [-1, 3, 5], "type": kind}
+    (kernel,) = roofline.kernels_of([a_layer(inputs=[tensor], outputs=[], constants=[tensor] * 2)])
+    assert (kernel.image_bytes, kernel.constant_bytes) == (15 * size, 30 * size)
+
+
+def test_kernels_in_other_types_compute_as_float32_and_each_is_launched():
+    device = roofline.Device("d", {"fp32": 1, "fp16": 2, "int8": 4}, 1, None)
+    kernel = roofline.Kernel("float", int(300e9), 0, 0)
+    for kind, seconds in (("float", 1), ("bf16", 1), ("half", 1 / 2), ("int8", 1 / 4)):
+        found = roofline.estimate_ms([replace(kernel, type=kind)] * 2, device, 3)
+        assert found == pytest.approx(2 * 3 * 1e3 * seconds, rel=1e-4)
+    empty = roofline.Kernel("half", 0, 0, 0)
+    assert roofline.estimate_ms([empty] * 500, device, 1) == pytest.approx(1)  # 2 us each
+    assert roofline.estimate_ms([], device, 1) == 0
+
+
+def test_reports_of_builds_become_the_file_of_kernels(tmp_path):
+    texts = []
+    for precision, layers in (("fp16", [a_layer()]), ("int8", [a_layer(), a_layer(weights=[])])):
+        path = tmp_path / f"{precision}.json"
+        path.write_text(json.dumps({"builder": "TensorRT 11", "layers": layers}))
+        texts.append(f"{precision}={path}")
+    made = tmp_path / "kernels.json"
+    made.write_text(roofline._compiled(texts))
+    assert json.loads(made.read_text())["about"] == "TensorRT 11"
+    kernel = roofline.Kernel("int8", 192, 48, 0)
+    assert roofline.read_kernels(made) == {
+        "fp16": [kernel],
+        "int8": [kernel, replace(kernel, macs=0)],
+    }

@@ -62,6 +62,49 @@ def test_the_interval_of_an_undefined_metric_is_none():
     assert found["valence RMSE"] is not None
 
 
+@pytest.mark.parametrize("paired", [False, True])
+def test_the_same_seed_draws_the_same_resamples_another_one_others(paired):
+    truth, a, b = labels(40, 1), labels(40, 2, noise=0.3), labels(40, 3, noise=0.3)
+
+    def drawn(*seed):
+        if paired:
+            return bootstrap.paired_intervals(truth, a, b, *seed, resamples=20)
+        return bootstrap.intervals(truth, a, *seed, resamples=20)
+
+    assert drawn() == drawn(0)
+    assert drawn(0) != drawn(1)
+
+
+def test_paired_differences_are_of_b_minus_a_for_every_metric():
+    truth, a, b = labels(60, 1), labels(60, 2, noise=0.2), labels(60, 3, noise=0.5)
+    found = bootstrap.paired_intervals(truth, a, b, seed=5, resamples=40)
+    rng, draws = np.random.default_rng(5), []
+    for _ in range(40):
+        i = rng.integers(60, size=60)
+        one, two = (metrics.accuracy(truth[i], x[i]).by_name().values() for x in (a, b))
+        draws.append(np.subtract(list(two), list(one)))
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    for index, name in enumerate(METRIC_NAMES):
+        assert found[name].low == pytest.approx(low[index], abs=1e-12), name
+        assert found[name].high == pytest.approx(high[index], abs=1e-12), name
+
+
+def test_a_constant_prediction_has_an_error_and_no_correlation():
+    truth = labels(30, 1)
+    guess = Labels(truth.expression, np.full(30, 0.1), truth.arousal)
+    found = bootstrap.intervals(truth, guess, resamples=20)
+    assert found["valence CCC"] is None
+    assert found["valence PCC"] is None
+    assert found["valence RMSE"] is not None
+    assert found["arousal CCC"].low == pytest.approx(1)
+
+
+def test_a_resample_without_the_one_labelled_sample_has_no_acc_and_counts_for_nothing():
+    truth = Labels(np.array([0, *[NO_EXPRESSION] * 3]), np.linspace(0, 1, 4), np.zeros(4))
+    found = bootstrap.intervals(truth, truth, resamples=50)
+    assert (found["expression ACC"].low, found["expression ACC"].high) == (1.0, 1.0)
+
+
 def test_a_paired_difference_sees_what_two_intervals_hide():
     truth, a = labels(500, 1), labels(500, 2, noise=0.3)
     b = Labels(a.expression, np.clip(a.valence * 0.97, -1, 1), a.arousal)

@@ -66,9 +66,56 @@ def test_no_sample_is_an_error():
         metrics.accuracy(Labels(none.astype(int), none, none), Labels(none.astype(int), none, none))
 
 
-def test_a_prediction_that_is_not_finite_is_an_error():
-    with pytest.raises(InputError, match="NaN"):
-        Labels(np.zeros(1, int), np.array([np.nan]), np.zeros(1))
+@pytest.mark.parametrize(
+    ("expression", "valence", "arousal"),
+    [(2, 1, 1), (1, 2, 1), (1, 1, 2), (0, 0, 1)],
+)
+def test_labels_are_of_one_length(expression, valence, arousal):
+    with pytest.raises(InputError, match="one length"):
+        Labels(np.zeros(expression, int), np.zeros(valence), np.zeros(arousal))
+    with pytest.raises(InputError, match="one length"):
+        Labels(np.zeros((2, 1), int), np.zeros((2, 1)), np.zeros((2, 1)))
+
+
+def test_labels_are_counted_and_taken_by_index():
+    labels = Labels(np.array([3, 4, 5]), np.array([0.3, 0.4, 0.5]), np.array([-0.3, -0.4, -0.5]))
+    assert len(labels) == 3
+    taken = labels[np.array([2, 0])]
+    assert taken.expression.tolist() == [5, 3]
+    assert taken.valence.tolist() == [0.5, 0.3]
+    assert taken.arousal.tolist() == [-0.5, -0.3]
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.rmse, metrics.sagr, metrics.pcc, metrics.ccc, metrics.regression]
+)
+@pytest.mark.parametrize(("truth", "guess"), [([1.0, 0.5], [1.0]), ([[1.0]], [[1.0]]), ([], [])])
+def test_a_metric_wants_two_lists_of_one_length(metric, truth, guess):
+    with pytest.raises(InputError, match="two lists of one length"):
+        metric(truth, guess)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_scaled_copy_correlates_exactly_and_is_no_concordance(sign):
+    """Lin 1989: a scale a costs CCC 2a / (1 + a^2), a shift b its square in the denominator."""
+    g = np.array([-0.4, 0.0, 0.4])
+    assert metrics.pcc(g, sign * 0.5 * g) == pytest.approx(sign)
+    assert metrics.ccc(g, sign * 0.5 * g) == pytest.approx(sign * 0.8)
+    variance = 0.32 / 3
+    assert metrics.ccc(g, g + 0.2) == pytest.approx(2 * variance / (2 * variance + 0.04))
+
+
+def test_what_varies_too_little_to_be_multiplied_has_no_correlation():
+    found = metrics.regression([0.0, 1e-200], [0.0, 1e-200])
+    assert (found.PCC, found.CCC, found.RMSE) == (None, None, 0.0)
+
+
+@pytest.mark.parametrize("infinite", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("axis", ["valence", "arousal"])
+def test_a_label_that_is_not_finite_is_an_error(infinite, axis):
+    values = {"valence": np.zeros(2), "arousal": np.zeros(2)} | {axis: np.array([0.0, infinite])}
+    with pytest.raises(InputError, match="NaN or infinity"):
+        Labels(np.zeros(2, int), **values)
 
 
 def test_samples_without_a_class_do_not_count_in_acc():

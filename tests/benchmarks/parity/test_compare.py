@@ -170,3 +170,65 @@ def test_ties_are_told_and_not_held_against_an_artifact():
     json = result.to_dict()
     assert json["ties"] == {"faces": result.ties, "margin": result.tie_margin}
     assert json["gates"]["agreement"]["interval"] == [1, 1]
+
+
+def test_it_is_told_after_each_batch_and_every_face_runs_once():
+    told = []
+    reference, made = FakeSession(), FakeSession()
+    result = compare(reference, made, CROPS, Gates(), lambda *counts: told.append(counts))
+    assert reference.batches == made.batches
+    assert sum(made.batches) == result.n == 20
+    assert told == list(zip(np.cumsum(made.batches).tolist(), [20] * len(told), strict=True))
+    assert max(made.batches) == 8
+
+
+def test_the_correlations_are_those_of_their_own_axis():
+    class Off(FakeSession):
+        def _run(self, images):
+            outputs = super()._run(images)
+            outputs["arousal"] = -outputs["arousal"]
+            return outputs
+
+    result = compare(FakeSession(), Off(), CROPS, Gates(ccc=0.5))
+    assert result.ccc_valence == pytest.approx(1)
+    assert result.ccc_arousal < 0
+    assert [gate.passed for gate in result.gates.values()] == [True, False]
+    with pytest.raises(
+        ParityError, match=r"x does not agree .* on 20 faces: ccc_arousal -\S+ \(gate 0\.5\)"
+    ):
+        result.require("x")
+    json = result.to_dict()
+    assert (json["n"], json["passed"]) == (20, False)
+    assert json["ccc"] == {"valence": result.ccc_valence, "arousal": result.ccc_arousal}
+    assert json["outputs"]["arousal"]["max_abs"] == result.outputs["arousal"].max_abs
+    low, high = json["gates"]["ccc_arousal"]["interval"]
+    assert low <= result.ccc_arousal <= high
+
+
+def test_outputs_beyond_the_scale_are_clipped_before_they_are_correlated():
+    class Wide(FakeSession):
+        def __init__(self, by, **options):
+            super().__init__(**options)
+            self.by = by
+
+        def _run(self, images):
+            outputs = super()._run(images)
+            outputs["valence"] = np.sign(outputs["valence"]) * np.float32(self.by)
+            return outputs
+
+    crops = np.concatenate([np.zeros_like(CROPS[:2]), np.full_like(CROPS[:2], 255)])
+    result = compare(Wide(1.0), Wide(5.0), crops, Gates(ccc=0.99))
+    assert result.ccc_valence == pytest.approx(1)
+    assert result.outputs["valence"].max_abs == 4
+
+
+def test_what_is_not_finite_fails_and_has_no_interval():
+    from emonet_deploy.benchmarks.parity.compare import _intervals
+    from emonet_deploy.benchmarks.parity.ties import count_equal
+
+    scores = np.eye(3)
+    emotions = np.zeros((3, 2)), np.array([[0.0, np.nan]] * 3)
+    agreement = count_equal(scores, scores, Gates())
+    assert _intervals((scores, scores), emotions, agreement) == {}
+    found = _intervals((scores, scores), (emotions[0], emotions[0]), agreement)
+    assert set(found) == {"ccc_valence", "ccc_arousal", "agreement"}

@@ -44,3 +44,27 @@ def test_where_all_are_ties_there_is_no_share_apart():
     assert found.tied.all()
     assert found.share_apart is None
     assert found.share == 0
+
+
+def test_without_a_gate_on_correlation_that_on_the_error_bounds_the_margin():
+    truth, made = probabilities([0.5, -0.4, 0.3]), probabilities([-0.5, 0.4, -0.3])
+    spread = truth.std(0).mean()
+    for gates, share in ((Gates(max_error=0.01), 0.01), (Gates(), 0.0), (Gates(ccc=1.0), 0.0)):
+        found = count_equal(truth, made, gates)
+        assert found.margin == pytest.approx(DEVIATIONS * share * spread * np.sqrt(2))
+        assert found.tied.tolist() == [False] * 3
+        assert found.equal.tolist() == [False] * 3
+        assert found.share_apart == 0
+
+
+def test_the_margin_of_one_face_is_three_times_its_error():
+    # Two classes of the reference lie 0.2 apart, the artifact's 0.3.
+    truth, made = np.array([[0.1, 0.35, 0.55]]), np.array([[0.1, 0.3, 0.6]])
+    found = count_equal(truth, made, Gates(ccc=-1e9))
+    assert found.margin == pytest.approx(0)  # one face has no spread
+    truth, made = np.tile(truth, (2, 1)), np.tile(made, (2, 1))
+    truth[1], made[1] = [0.8, 0.1, 0.1], [0.8, 0.1, 0.1]
+    found = count_equal(truth, made, Gates(ccc=-1e9))
+    assert found.margin == pytest.approx(3 * np.sqrt((0.1**2 + 0) / 2))
+    assert found.tied.tolist() == [True, False]
+    assert found.equal.tolist() == [True, True]

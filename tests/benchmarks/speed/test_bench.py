@@ -3,14 +3,27 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.fake_session import FakeSession
 from helpers.gpu_world import World
 from helpers.tiny_model import write_tiny
 
-from emonet_deploy.benchmarks.environment import describe_environment
+from emonet_deploy.benchmarks.metrics.output_error import Difference
+from emonet_deploy.benchmarks.parity.compare import Parity
 from emonet_deploy.benchmarks.speed import bench as module
-from emonet_deploy.benchmarks.speed.bench import Candidate, _peaks, _Times, run_bench
+from emonet_deploy.benchmarks.speed.bench import (
+    Candidate,
+    _images,
+    _must_be_equal,
+    _peaks,
+    _require_same,
+    _row,
+    _Times,
+    _timings,
+    run_bench,
+)
 from emonet_deploy.benchmarks.speed.footprint import measure_footprint
 from emonet_deploy.benchmarks.speed.latency import Timing, time_in_bursts
+from emonet_deploy.benchmarks.speed.peak_compute import Probe
 from emonet_deploy.benchmarks.speed.reference import RememberingSession, choose_layout
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
 from emonet_deploy.errors import BackendError
@@ -36,6 +49,126 @@ class Counting(RememberingSession):
 @pytest.fixture
 def model(tmp_path):
     return write_tiny(tmp_path / "tiny.onnx")
+
+
+CROPS = np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1) + np.zeros((1, 256, 256, 3), np.uint8)
+
+
+class Remote(FakeSession):
+    backend = "http"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.device = "remote"
+
+
+class OnGpu(FakeSession):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.device = "cuda"
+
+
+def parity(max_abs=0.0, spread=1.0):
+    difference = Difference(max_abs, 0.0, None, None, spread)
+    return Parity(3, {"valence": difference}, 0.75, 0, 0.0, 0.5, 0.25, {})
+
+
+def test_crops_are_repeated_to_fill_a_batch():
+    session = FakeSession(interface="image")
+    assert _images(session, CROPS, 2)[:, 0, 0, 0].tolist() == [0, 1]
+    assert _images(session, CROPS, 7)[:, 0, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_a_row_is_told_by_the_median_and_the_reference(tmp_path, monkeypatch):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"x" * 2_500_000)
+    monkeypatch.setattr(module, "measure_footprint", lambda *_: module.Footprint(100.0, 9.0))
+    # 201 calls of 0 to 200 ms, so that each percentile is its own number.
+    timing = Timing(tuple(map(float, range(201))))
+    times = _Times(Timing((250.0,)), {"float32": 0.0}, {"float32": "lib"}, {1: timing}, {1: 1500})
+    session = FakeSession(target="cpu")
+    for candidate, has_file in ((Candidate(session, path), True), (Candidate(session), False)):
+        row = _row(candidate, parity(), times, 1, 4, CROPS, 2, 1000, {"float32": 160.0})
+        assert (row.n, row.batch, row.threads) == (201, 4, 2)
+        assert (row.p50_ms, row.p90_ms, row.p95_ms, row.p99_ms) == (100, 180, 190, 198)
+        assert row.throughput == 40
+        assert row.speedup == 2.5
+        assert (row.agreement, row.ccc_valence, row.ccc_arousal) == (0.75, 0.5, 0.25)
+        # 4000 in 100 ms are 40 a millisecond, a quarter of the peak.
+        assert row.peak_share == (0.25 if has_file else None)
+        assert row.peak_library == ("lib" if has_file else None)
+        assert (row.size_mb, row.target) == ((2.5, "cpu") if has_file else (None, None))
+        assert row.peak_rss_mb == (100.0 if has_file else None)
+        assert row.clock_mhz == 1500
+        assert (row.kernels, row.megabytes, row.throughput_by_threads) == (None, None, None)
+
+
+def test_what_runs_on_a_gpu_is_timed_apart_and_the_reference_once(tmp_path, monkeypatch):
+    groups = []
+
+    def timing(kind):
+        def time_calls(calls, seconds, **options):
+            groups.append((kind, list(calls), seconds))
+            for call in calls.values():
+                call()
+            return {key: Timing((2.0, 4.0, 3.0)) for key in calls}
+
+        return time_calls
+
+    monkeypatch.setattr(module, "time_in_turns", timing("turns"))
+    monkeypatch.setattr(module, "time_in_bursts", timing("bursts"))
+    monkeypatch.setattr(module, "sm_clock", lambda: 1980)
+    reference = FakeSession()
+    candidates = [Candidate(reference), Candidate(OnGpu()), Candidate(FakeSession())]
+    best = {"float32": Probe("lib", "float32", 600, lambda: None)}
+    times = _timings(Candidate(reference), candidates, 2, CROPS, best, 1.5)
+    assert groups == [("turns", ["reference", "float32", 2], 1.5), ("bursts", [1], 1.5)]
+    assert set(times.rows) == {0, 1, 2}
+    assert times.rows[0] is times.reference
+    assert times.clocks == {1: 1980}
+    assert times.peaks == {"float32": 300.0}  # of the best call
+    assert times.libraries == {"float32": "lib"}
+    assert reference.batches == [2]
+
+
+@pytest.mark.parametrize(
+    ("session", "has_file", "equal"),
+    [
+        (FakeSession(), False, True),
+        (FakeSession(precision="int8"), False, False),
+        (FakeSession(), True, False),
+        (Remote(), False, False),
+        (OnGpu(), False, True),
+    ],
+)
+def test_peers_in_float32_must_compute_what_the_reference_does(tmp_path, session, has_file, equal):
+    assert _must_be_equal(Candidate(session, tmp_path if has_file else None)) is equal
+
+
+@pytest.mark.parametrize(
+    ("max_abs", "spread", "same"),
+    [(0.0, 0.0, True), (0.04, 2.0, True), (0.0401, 2.0, False), (float("nan"), 2.0, False)],
+)
+def test_a_peer_may_be_off_by_a_fiftieth_of_the_spread(max_abs, spread, same):
+    peer = Candidate(FakeSession())
+    if same:
+        _require_same(peer, parity(max_abs, spread))
+    else:
+        with pytest.raises(BackendError, match="fake computes another valence: off by"):
+            _require_same(peer, parity(max_abs, spread))
+
+
+def test_only_files_on_the_cpu_raise_the_peak(tmp_path):
+    times = _Times(Timing((1.0,)), {"float32": 10.0}, {}, {i: Timing((2.0,)) for i in range(4)}, {})
+    file = tmp_path / "m.onnx"
+    candidates = [
+        Candidate(FakeSession()), Candidate(OnGpu(), file), Candidate(FakeSession(), file),
+        Candidate(FakeSession(precision="int8"), file),
+    ]  # fmt: skip
+    found = _peaks(times, candidates, [1000, 1000, 8, 6], 3)
+    assert found == {"float32": 12.0, "int8": 9.0}
+    assert _peaks(times, candidates, [1000, 1000, 8, 6], 1) == {"float32": 10.0, "int8": 3.0}
+    assert (candidates[0].name, candidates[2].name) == ("fake", "m.onnx")
 
 
 def test_a_row_for_each_artifact_and_batch_with_speed_and_agreement(model):
@@ -150,12 +283,3 @@ def test_a_process_that_fails_is_reported_in_one_line(tmp_path):
     with pytest.raises(BackendError, match="no ONNX model") as caught:
         measure_footprint(tmp_path / "missing.onnx", "onnx", 1, None)
     assert "\n" not in str(caught.value)
-
-
-def test_the_environment_is_json_without_gaps(monkeypatch):
-    # In a container that may use three of many.
-    monkeypatch.setattr("emonet_deploy.benchmarks.environment.usable_processors", lambda: 3)
-    environment = json.loads(json.dumps(describe_environment(), allow_nan=False))
-    assert environment["cores"] == 3
-    assert environment["packages"]["numpy"]
-    assert environment["cpu"]

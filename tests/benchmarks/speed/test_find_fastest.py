@@ -14,6 +14,7 @@ class Recorded:
 
     def __init__(self, **times):
         self.times, self.turns, self.open, self.most = times, [], set(), 0
+        self.asked = []
 
     @contextmanager
     def load(self, key):
@@ -26,6 +27,8 @@ class Recorded:
 
     def __call__(self, calls, warmup, seconds, *, pause, rounds):
         self.turns.append(list(calls))
+        self.asked.append((warmup, seconds, rounds))
+        assert pause > 0  # in which the threads of the call before go to sleep
         return {key: Timing((self.times[key],) * rounds) for key in calls}
 
     def find(self, images=lambda key: 1, **options):
@@ -100,3 +103,31 @@ def test_what_went_wrong_otherwise_closes_everything():
     with pytest.raises(KeyboardInterrupt):
         recorded.find(advance=fail)
     assert not recorded.open
+
+
+def test_those_left_are_timed_longer_twice():
+    recorded = Recorded(**{f"c{i}": 100.0 for i in range(5)})
+    found = recorded.find(seconds=6.0)
+    first, again, middle, last = recorded.asked
+    assert [asked[:2] for asked in recorded.asked] == [(0, 0), (0, 0), (0, 2), (0, 6)]
+    assert first[2] == again[2] < middle[2] < last[2] == 3 * middle[2]
+    assert all(len(value.timing.samples) == last[2] for value in found.values())
+
+
+@pytest.mark.parametrize("n", [0, 1, 4, 5, 8, 9])
+def test_it_is_told_how_many_have_entered(n):
+    told = []
+    recorded = Recorded(**{f"c{i}": 100.0 for i in range(n)})
+    found = recorded.find(advance=lambda *counts: told.append(counts))
+    assert told == [(min(4 * k, n), n) for k in range(1, -(-n // 4) + 1)]
+    assert len(found) == n
+    assert all(value.final for value in found.values())
+    assert not recorded.open
+
+
+def test_a_candidate_may_take_half_as_long_again_at_first_and_15_percent_in_the_end():
+    found = Recorded(a=100.0, at=114.9, over=115.1, far=150.0, gone=150.1).find()
+    assert {key for key, value in found.items() if value.final} == {"a", "at"}
+    recorded = Recorded(a=100.0, far=150.0, gone=150.1)
+    recorded.find()
+    assert recorded.turns[1] == ["a", "far"]

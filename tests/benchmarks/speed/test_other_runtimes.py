@@ -6,6 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from helpers.fake_session import FakeSession
 from typer.testing import CliRunner
 
 from emonet_deploy import cli
@@ -15,12 +16,15 @@ from emonet_deploy.benchmarks.speed.other_runtimes import (
     PeerSession,
     convert_peers,
     open_peers,
+    quantized,
+    require_peers,
 )
-from emonet_deploy.benchmarks.speed.peers.source import convert
+from emonet_deploy.benchmarks.speed.peers.pytorch import _without_norms
+from emonet_deploy.benchmarks.speed.peers.source import Source, convert
 from emonet_deploy.emonet_ref.checkpoint import load_checkpoint
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.emonet_ref.synthetic.faces import PARITY_SEED, crops, make_faces
-from emonet_deploy.errors import BackendError, InputError
+from emonet_deploy.errors import BackendError, InputError, MissingDependencyError
 from emonet_deploy.runtime.backends.registry import load_session
 
 
@@ -47,6 +51,68 @@ def as_peer(reference, path, change=lambda name, values: values, precision="fp32
         ]
 
     return PeerSession("numpy", run, reference, precision=precision)
+
+
+def test_images_go_through_a_peer_one_by_one():
+    given = []
+
+    def run(images):
+        given.append(images)
+        number = np.float32(len(given))
+        heads = np.arange(8, dtype=np.float32) + number, np.float32([[0.25]]), np.float32([-0.25])
+        return [np.full(68 * 64 * 64, number), *heads]
+
+    reference = FakeSession(precision="fp16")
+    peer = PeerSession("my peer", run, reference, "numpy", "int8")
+    images = np.random.default_rng(0).random((3, 3, 256, 256), np.float32)
+    found = peer.run(images)
+    assert [image.shape for image in given] == [(1, 3, 256, 256)] * 3
+    assert np.array_equal(np.concatenate(given), images)
+    assert found["heatmap"].shape == (3, 68, 64, 64)
+    assert found["heatmap"][:, 5, 6, 7].tolist() == [1, 2, 3]
+    assert found["expression"][2].tolist() == list(range(3, 11))
+    assert found["valence"].tolist() == [0.25] * 3
+    assert found["arousal"].tolist() == [-0.25] * 3
+    assert peer.provider == f"my peer {np.__version__}"
+    assert (peer.device, peer.info.precision, peer.info.nclass) == ("cpu", "int8", 8)
+
+
+def test_those_in_int8_are_the_ones_that_are_calibrated():
+    names = list(PEERS)
+    assert quantized(names) == [name for name in names if name.endswith(("int8", "nncf"))]
+    assert quantized(["openvino"]) == []
+
+
+def test_peers_are_required_by_name_and_by_package(monkeypatch):
+    require_peers([])
+    require_peers(["torch.compile"])  # PyTorch is here
+    with pytest.raises(InputError, match=r"no peer is called 'x'; choose torch\.compile, "):
+        require_peers(["torch.compile", "x"])
+    monkeypatch.setitem(sys.modules, "ncnn", None)
+    with pytest.raises(MissingDependencyError, match="to compare with ncnn-bf16"):
+        require_peers(["torch.compile", "ncnn-bf16"])
+
+
+def test_faces_for_calibration_come_one_by_one(tmp_path):
+    faces = np.arange(3, dtype=np.float32)[:, None, None, None] + np.zeros((1, 3, 4, 4), np.float32)
+    found = list(Source(None, tmp_path, faces, tmp_path).faces())
+    assert [face.shape for face in found] == [(1, 3, 4, 4)] * 3
+    assert np.array_equal(np.concatenate(found), faces)
+    assert list(Source(None, tmp_path, faces[:0], tmp_path).faces()) == []
+
+
+def test_a_batchnorm_is_the_scale_and_shift_that_it_is():
+    norm = torch.nn.BatchNorm2d(4).eval()
+    with torch.no_grad():
+        for number, tensor in enumerate((norm.weight, norm.bias, norm.running_mean)):
+            tensor.copy_(torch.linspace(-1, 2, 4) + number)
+        norm.running_var.copy_(torch.tensor([0.5, 1.0, 2.0, 4.0]))
+        images = torch.rand(2, 4, 5, 6)
+        model = torch.nn.Sequential(norm, torch.nn.ReLU())
+        made = _without_norms(model)
+        torch.testing.assert_close(made(images), model(images))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in made.modules())
+    assert model[0] is norm
 
 
 def test_a_peer_takes_batches_and_gives_the_contracts_shapes(reference, onnx8):

@@ -1,9 +1,20 @@
 """The peak is that of the fastest library, for each arithmetic."""
 
 import numpy as np
+import onnx
+import pytest
 import torch
+from onnx import numpy_helper
 
-from emonet_deploy.benchmarks.speed.peak_compute import Probe, fastest, probes
+from emonet_deploy.benchmarks.speed import peak_compute
+from emonet_deploy.benchmarks.speed.peak_compute import (
+    Probe,
+    _in_onnxruntime,
+    _int8_product,
+    _product,
+    fastest,
+    probes,
+)
 from emonet_deploy.runtime.hardware.cpu import usable_processors
 
 
@@ -66,3 +77,38 @@ def test_the_peak_of_one_thread_is_not_that_of_all_processors(monkeypatch):
     assert {"PyTorch", "ONNX Runtime"} <= libraries
     assert "NumPy" not in libraries
     assert "NumPy" in {probe.library for probe in probes(2, 64)}
+
+
+@pytest.mark.parametrize(("processors", "size"), [(1, 1024), (7, 1024), (8, 2048), (64, 2048)])
+def test_products_are_large_enough_to_keep_all_processors_busy(monkeypatch, processors, size):
+    monkeypatch.setattr(peak_compute, "usable_processors", lambda: processors)
+    first = next(probes())
+    assert (first.library, first.arithmetic, first.macs) == ("PyTorch", "float32", size**3)
+
+
+@pytest.mark.parametrize(
+    ("flags", "there"),
+    [({"avx2"}, False), ({"avx512_bf16", "avx2"}, True), ({"amx_bf16"}, True), ({"bf16"}, True)],
+)
+def test_bfloat16_is_measured_where_there_are_instructions_for_it(monkeypatch, flags, there):
+    monkeypatch.setattr(peak_compute, "processor", lambda: ("a processor", frozenset(flags)))
+    found = {probe.arithmetic: probe for probe in probes(usable_processors(), 32)}
+    assert ("bfloat16" in found) is there
+    if there:
+        assert found["bfloat16"].call().dtype == torch.bfloat16
+
+
+def test_the_products_are_those_of_their_matrices():
+    """In int8 uint8 meets int8, and two neighbours' products stay below 16 bits."""
+    rng = np.random.default_rng(1)
+    for content, kind in ((_product(24), np.float32), (_int8_product(24), np.uint8)):
+        model = onnx.load_from_string(content)
+        weights = numpy_helper.to_array(model.graph.initializer[0])
+        values = rng.integers(0, 63, (24, 24)).astype(kind)
+        (found,) = _in_onnxruntime(content, 1, values)()
+        want = values.astype(np.float64) @ weights.astype(np.float64)
+        np.testing.assert_allclose(found, want, rtol=1e-5)
+        if kind == np.uint8:
+            assert weights.dtype == np.int8
+            assert weights.min() < 0 < weights.max()
+            assert 2 * 63 * np.abs(weights.astype(int)).max() < 1 << 15

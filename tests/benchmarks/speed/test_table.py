@@ -7,6 +7,8 @@ from emonet_deploy.benchmarks.speed.table import (
     bench_table,
     device_table,
     disturbed,
+    label,
+    one_row,
     verdicts,
 )
 from emonet_deploy.runtime.backends.tensorrt.engine_runner import DeviceTimes
@@ -66,3 +68,51 @@ def test_times_that_scatter_in_most_rows_are_told():
     assert disturbed([]) is None
     assert disturbed([calm, busy]) is None
     assert disturbed([calm, busy, busy]).startswith("in 2 of 3 rows p95 is 2 times p50 or more")
+    for axis in ("ccc_valence", "ccc_arousal"):
+        assert "CCC 0.0000" in verdicts([replace(close, **{axis: None})])[0]
+
+
+def test_each_figure_stands_in_its_column():
+    assert dict(zip(COLUMNS, *bench_table([ROW]).rows, strict=True)) == {
+        "engine": "onnx (cpu)", "precision": "fp32", "threads": "2", "batch": "1",
+        "p50 ms": "140.0", "p95 ms": "150.0", "images/s": "7.14", "speed-up": "2.20",
+        "GMAC": "6.8", "of peak": "50%", "RSS MB": "400", "start ms": "900", "size MB": "56.4",
+        "equal classes": "100.0%", "CCC v": "1.00000", "CCC a": "1.00000",
+    }  # fmt: skip
+
+
+def test_a_row_is_called_by_what_runs_it():
+    assert [label(row) for row in (ROW, PEER, replace(ROW, target="gpu"))] == [
+        "onnx (cpu)",
+        "ncnn 1.0 <x>",
+        "onnx",
+    ]
+    assert one_row(ROW) == (
+        "onnx (cpu) fp32, batch 1: 140.0 ms, 7.1 images/s, 2.20 times the reference"
+    )
+
+
+def test_what_is_timed_by_threads_alone_has_a_line_without_parts():
+    row = replace(ROW, backend="onnx", target="gpu", throughput_by_threads={"1": 900.0})
+    (cells,) = device_table([row, replace(row, throughput_by_threads=None)]).rows
+    assert cells == ("onnx", "fp32", "1", *["-"] * 6, "900", "-", "-")
+
+
+def test_int8_is_held_against_fp16_of_the_same_engine_and_batch():
+    half = replace(
+        ROW, backend="trt", target="gpu", precision="fp16", p50_ms=0.7,
+        throughput_by_threads={"1": 1.0},
+    )  # fmt: skip
+    even = replace(half, precision="int8")
+    assert len(verdicts([half, even])) == 1
+    for other in (replace(half, batch=2), replace(half, backend="onnx"), replace(half, p50_ms=0.8)):
+        assert verdicts([other, even]) == []
+    assert verdicts([replace(half, precision="fp32"), even]) == []
+    assert verdicts([half, half]) == []
+
+
+def test_a_peer_at_its_gates_has_reached_them():
+    at = replace(PEER, precision="int8", ccc_valence=0.99, ccc_arousal=0.99, agreement=0.9)
+    assert verdicts([at]) == []
+    for below in ({"ccc_valence": 0.9899}, {"ccc_arousal": 0.9899}, {"agreement": 0.899}):
+        assert len(verdicts([replace(at, **below)])) == 1
