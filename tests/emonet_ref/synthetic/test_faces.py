@@ -90,7 +90,7 @@ def test_emotions_come_in_turn(faces):
 
 
 def test_a_seed_names_the_same_pictures_in_every_version(data):
-    """Stand-ins, and all figures measured with them, come from these faces: see ``standin.REVISION``."""
+    """Stand-ins, and figures measured with them, come from these: see ``standin.REVISION``."""
     faces = [
         *make_faces(12, PARITY_SEED),
         *make_faces(2, STANDIN_SEED),

@@ -46,7 +46,8 @@ def test_a_face_at_rest_has_its_mouth_all_but_closed_and_a_smirk_is_on_one_side(
 
 @pytest.mark.parametrize(
     ("part", "name"),
-    [([0, 8], "chin"), ([36, 45], "eye_distance"), ([48, 54], "mouth_width"), ([31, 35], "nose_width")],
+    [([0, 8], "chin"), ([36, 45], "eye_distance"), ([48, 54], "mouth_width"),
+     ([31, 35], "nose_width")],
 )  # fmt: skip
 def test_a_proportion_is_a_factor_of_its_part_alone(part, name):
     plain = landmarks_68(0, 0.0, 0.0, AVERAGE)
