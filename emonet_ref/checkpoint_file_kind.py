@@ -25,7 +25,7 @@ LEGACY_MAGIC: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """First bytes of a file that torch.save wrote before version 1.6 or with its old format."""
 
 _ENDINGS: Final = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors")
-_MAX_HEADER: Final = 100 << 20
+_MAX_HEADER: Final = 100_000_000
 """Bytes of the description at the start of a safetensors file, as its specification says."""
 
 

@@ -23,14 +23,14 @@ def parse_json(text: str, max_depth: int = MAX_DEPTH) -> Any:  # noqa: ANN401 - 
     level = [value]
     for _ in range(max_depth + 1):
         # One level after the other, because a recursion would end where the nesting does not.
+        level = [outer for outer in level if isinstance(outer, dict | list)]
+        if not level:
+            return value
         level = [
             inner
             for outer in level
-            if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
-        if not level:
-            return value
     raise ValueError("its lists and objects are nested too deeply")
 
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from emonet_deploy.emonet_ref import checkpoint
+from emonet_deploy.emonet_ref import checkpoint, checkpoint_file
 from emonet_deploy.emonet_ref.checkpoint import (
     fetch_checkpoint,
     identify_checkpoint,
@@ -378,6 +378,16 @@ def test_only_a_few_superfluous_entries_are_named(save, hollow):
     assert len(str(caught[0].message)) < 1000
 
 
+def test_up_to_five_are_named_and_their_names_up_to_a_length(save, hollow):
+    extra = {f"x{i}": 0 for i in range(4)} | {"y" * 80: 0}
+    with pytest.warns(UserWarning, match=f"left out 5 .*: x0, x1, x2, x3, {'y' * 80}$"):
+        load_checkpoint(save(hollow | extra))
+    with pytest.warns(UserWarning, match=rf"left out 6 .*, {'y' * 80} and 1 more$"):
+        load_checkpoint(save(hollow | extra | {"z": 0}))
+    with pytest.warns(UserWarning, match=rf"left out 1 .*: {'y' * 80}\.\.\.$"):
+        load_checkpoint(save(hollow | {"y" * 81: 0}))
+
+
 def opcodes(*parts):
     return b"\x80\x02" + b"".join(parts) + b"."
 
@@ -417,6 +427,44 @@ def test_an_archive_that_unpacks_to_many_times_its_size_is_refused(tmp_path):
         archive.writestr("archive/data.pkl", bytes(50_000_000))
         archive.writestr("archive/version", "3\n")
     assert "it unpacks to many times its size" in refused(path)
+
+
+@pytest.mark.parametrize(("size", "refused_at_once"), [(28, False), (40, True)])
+def test_an_archive_may_unpack_to_four_times_its_size(tmp_path, size, refused_at_once):
+    path = tmp_path / "weights.pth"
+    for noise in (0, 10_000):  # what does not shrink makes up the rest
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps("x"))
+            archive.writestr("archive/noise", os.urandom(noise))
+            archive.writestr("archive/data/0", bytes(size * 1000))
+        if noise:
+            assert ("many times its size" in refused(path)) == refused_at_once
+
+
+@pytest.mark.parametrize("length", [-1, 0, 1])
+def test_a_description_is_read_up_to_its_limit(tmp_path, monkeypatch, length):
+    monkeypatch.setattr(checkpoint_file, "MAX_PICKLE", 5000)
+    path = tmp_path / "weights.pth"
+    program = pickle.dumps({}).ljust(5000 + length, b"\0")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", program)
+    assert ("its description is too long" in refused(path)) == (length > 0)
+
+
+@pytest.mark.parametrize(("parts", "fits"), [(99_999, True), (100_000, False)])
+def test_a_call_is_of_a_bounded_number_of_parts(parts, fits):
+    value = [0] * parts
+    if fits:
+        assert checkpoint_file._size(value, 100_000) == 100_000
+        assert checkpoint_file._size({"a": [1, (2, {3})]}, 7) == 7
+    else:
+        with pytest.raises(checkpoint_file.PickleLimitError, match="too large"):
+            checkpoint_file._size(value, 100_000)
+
+
+def test_the_originals_fit_under_the_limit_of_a_download_and_much_more_does_not():
+    floats = sum(np.prod(shape, dtype=int) for shape in golden.shapes(8).values())
+    assert 4 * floats * 1.1 < checkpoint.MAX_DOWNLOAD < 4 * floats * 4
 
 
 def test_dicts_may_hide_their_methods(save, hollow):

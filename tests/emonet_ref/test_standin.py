@@ -1,3 +1,4 @@
+import hashlib
 import json
 import resource
 from pathlib import Path
@@ -66,6 +67,68 @@ def test_weights_come_from_the_seed_and_their_name_alone():
     assert float(first[key].std()) == pytest.approx(np.sqrt(2 / 576), rel=0.02)
     eight = standin._random_state(EmoNet(8), 0)
     assert torch.equal(first[key], eight[key])
+
+
+def test_every_weight_is_what_the_recipe_says_and_norms_are_at_rest():
+    """Drawn here as the module's text has it, apart from its code."""
+    state = standin._random_state(EmoNet(8), 3)
+    for key in ("conv1.weight", "m1.b3_4.conv2.weight", "emo_fc_2.0.weight"):
+        digest = hashlib.sha256(f"3:{key}".encode()).digest()
+        rng = np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))
+        shape = tuple(state[key].shape)
+        want = rng.normal(0, (2 / np.prod(shape[1:])) ** 0.5, shape)
+        np.testing.assert_array_equal(state[key].numpy(), want.astype(np.float32))
+    for key, value in state.items():
+        if value.ndim < 2:
+            at_one = "bn" in key and key.endswith((".weight", "running_var"))
+            at_one |= key in {"emo_fc_2.1.weight", "emo_fc_2.1.running_var"}
+            at_one |= ".downsample.0." in key and key.endswith((".weight", "running_var"))
+            assert torch.equal(value, torch.full_like(value, int(at_one))), key
+
+
+class Small(torch.nn.Module):
+    """What a stand-in's calibration needs to know of EmoNet, in a few channels."""
+
+    def __init__(self, nclass=3):
+        super().__init__()
+        torch.manual_seed(0)
+        self.nclass = nclass
+        self.conv = torch.nn.Conv2d(3, 6, 3)
+        self.norm = torch.nn.BatchNorm2d(6)
+        self.emo_fc_2 = torch.nn.Sequential(
+            torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(),
+            torch.nn.Linear(8, nclass + 2),
+        )  # fmt: skip
+        self.requires_grad_(False)
+        self.emo_fc_2[3].bias.zero_()  # as it is drawn
+
+    def forward(self, x):
+        return self.emo_fc_2(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+def test_calibration_brings_every_layer_into_its_range():
+    model, images = Small(), torch.rand(24, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    images *= torch.linspace(0.2, 1, 24)[:, None, None, None]
+    standin._calibrate(model, images)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    conv = model.conv(images).double()
+    mean, var = conv.mean((0, 2, 3)), conv.var((0, 2, 3), correction=0)
+    # Rounded to 1/128 of the spread, half of a step of 1/64 at most.
+    assert ((model.norm.running_mean - mean).abs() <= var.sqrt() / 128 * 1.001).all()
+    assert ((model.norm.running_var - var).abs() <= var / 128 * 1.001).all()
+    hidden = model.emo_fc_2[0](model.norm(conv.float()).relu().mean((2, 3))).double()
+    fc = model.emo_fc_2[1]
+    assert ((fc.running_mean - hidden.mean(0)).abs() <= hidden.std(0, correction=0) / 120).all()
+    values = model(images).double()
+    np.testing.assert_allclose(values.std(0, correction=0), [1, 1, 1, 0.5, 0.5], rtol=1 / 120)
+    np.testing.assert_allclose(values.mean(0), 0, atol=1 / 120)
+
+
+def test_statistics_are_whole_steps_of_a_power_of_two():
+    scale = torch.tensor([1.0, 1.5, 1.99, 2.0, 0.3], dtype=torch.float64)
+    steps = torch.tensor([1 / 64, 1 / 64, 1 / 64, 1 / 32, 1 / 256], dtype=torch.float64)
+    rounded = standin._rounded(torch.full((5,), 0.7654321, dtype=torch.float64), scale)
+    assert torch.equal(rounded, torch.round(0.7654321 / steps) * steps)
 
 
 def test_statistics_are_rounded_so_that_machines_agree():
@@ -174,6 +237,28 @@ def test_a_seed_is_a_number_of_reasonable_size(quick):
         with pytest.raises(InputError, match="seed must be a whole number") as caught:
             find_checkpoint(f"standin:{seed}", 8)
         assert len(str(caught.value)) < 200
+
+
+def test_defaults_and_limits_of_a_name():
+    assert standin.standin_name() == "standin"
+    assert standin.standin_name(0, ["sparse", "sparse"]) == "standin:0:sparse"
+    assert standin.standin_name(5, ("sparse", "rescaled")) == "standin:5:rescaled:sparse"
+    assert standin.parse_standin("standin:") == (0, ())
+    assert standin.parse_standin("standin:" + "9" * 18) == (10**18 - 1, ())
+    with pytest.raises(InputError, match="at most 18 digits"):
+        standin.parse_standin("standin:" + "9" * 19)
+    three = ("correlated", "outlying", "sparse")
+    assert standin.parse_standin("standin:1:" + ":".join(three[::-1])) == (1, three)
+    with pytest.raises(InputError, match="at most 3 traits"):
+        standin.parse_standin("standin:1:" + ":".join((*three, "rescaled")))
+
+
+def test_the_cached_file_says_classes_seed_and_nothing_of_a_default(quick):
+    assert standin.standin_path().name.startswith("standin_8_seed0_r")
+    assert quick == [(8, 0)]
+    assert standin.standin_path(5, 7).name.startswith("standin_5_seed7_r")
+    assert standin.standin_path(8, 0) == standin.standin_path()
+    assert quick == [(8, 0), (5, 7)]
 
 
 def test_a_checkpoint_that_cannot_be_looked_at_is_one_line(tmp_path):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from emonet_deploy.commands.process.streams import open_missing_streams
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="descriptors of POSIX")
 
 
@@ -108,3 +110,15 @@ def test_what_nobody_foresaw_is_a_line_and_debug_shows_where(failure, lines):
     done = process(code.replace("{options}", "['--debug']"))
     assert "Traceback" in done.stderr
     assert "in fail" in done.stderr
+
+
+def test_only_streams_that_are_missing_are_replaced(monkeypatch):
+    kept = sys.stderr
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    open_missing_streams()
+    assert sys.stderr is kept
+    assert sys.stdin.read() == ""
+    sys.stdout.write("into nothing")
+    for stream in (sys.stdin, sys.stdout):
+        stream.close()

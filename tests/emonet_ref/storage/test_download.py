@@ -167,6 +167,58 @@ def test_it_gives_up_after_the_attempts_given(server, path):
     assert len(server.requests) == 3
 
 
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 599])
+def test_what_may_pass_is_asked_for_again(server, path, status):
+    server.script = [status]
+    get(f"{server.url}/{NAME}", path, attempts=2)
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 410, 416, 426, 499])
+def test_what_stays_is_not_asked_for_again(server, path, status):
+    server.script = [status]
+    assert f"answers {status}" in refused(server, path)
+    assert len(server.requests) == 1
+
+
+def test_it_tries_four_times_and_waits_twice_as_long_each_time(server, path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(download_module.time, "sleep", pauses.append)
+    server.script = [503] * 9
+    with pytest.raises(InputError, match="503"):
+        download(f"{server.url}/{NAME}", path, verify)
+    assert len(server.requests) == 4
+    assert pauses == [1, 2, 4]
+
+
+def test_a_file_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(server, path):
+    assert "sends more than" in refused(server, path, max_bytes=len(CONTENT) - 1)
+    get(f"{server.url}/{NAME}", path, max_bytes=len(CONTENT))
+    assert verify(path)
+
+
+def test_the_first_request_asks_for_all_of_it_and_says_who_asks(server, path):
+    get(f"{server.url}/{NAME}", path)
+    assert server.requests == [(f"/{NAME}", None)]
+    assert server.headers[0]["User-Agent"] == "emonet-deploy"
+    assert server.headers[0]["Authorization"] is None
+
+
+def test_an_empty_partial_is_no_beginning(server, path):
+    path.parent.mkdir()
+    (path.parent / PARTIAL).touch()
+    get(f"{server.url}/{NAME}", path)
+    assert server.requests == [(f"/{NAME}", None)]
+
+
+@pytest.mark.parametrize(("user", "coded"), [("me", "me:"), (":word", ":word"), ("", None)])
+def test_a_name_or_a_password_alone_is_sent(server, path, user, coded):
+    get(f"{server.url.replace('//', f'//{user}@')}/{NAME}", path)
+    sent = server.headers[0]["Authorization"]
+    want = f"Basic {base64.b64encode((coded or ':').encode()).decode()}"
+    assert sent == want or (coded is None and sent is None)
+
+
 def test_a_server_that_always_cuts_is_reported_with_what_came(server, path):
     server.script = ["cut", "cut"]
     assert "ended after 225000 of 300000 bytes" in refused(server, path, attempts=2)

@@ -89,6 +89,23 @@ def test_emotions_come_in_turn(faces):
     assert [face.expression for face in faces] == list(range(8)) * 4
 
 
+def test_a_seed_names_the_same_pictures_in_every_version(data):
+    """Stand-ins, and figures measured with them, come from these: see ``standin.REVISION``."""
+    faces = [
+        *make_faces(12, PARITY_SEED),
+        *make_faces(2, STANDIN_SEED),
+        *make_faces(2, CALIBRATION_SEED),
+    ]
+    with np.load(data / "faces.npz") as want:
+        labels = [(face.expression, face.valence, face.arousal) for face in faces]
+        np.testing.assert_allclose(labels, want["labels"], atol=1e-6)
+        landmarks = np.stack([face.landmarks for face in faces])
+        np.testing.assert_allclose(landmarks, want["landmarks"], atol=1e-3)
+        # Means of 8 x 8 pixels: another build of OpenCV may round a pixel otherwise.
+        blocks = crops(faces).reshape(16, 32, 8, 32, 8, 3).mean((2, 4))
+        np.testing.assert_allclose(blocks, want["blocks"] / 64, atol=0.15)
+
+
 def test_a_seed_names_the_pictures(faces):
     again = make_faces(9, PARITY_SEED)
     assert np.array_equal(crops(again), crops(faces[:9]))
@@ -171,3 +188,11 @@ def test_arguments_out_of_range_are_refused(arguments, word):
         draw_face(*arguments, np.random.default_rng(0))
     with pytest.raises(ValueError, match="32"):
         _face(size=31)
+
+
+def test_arguments_at_the_ends_of_their_ranges_are_taken():
+    for valence, arousal in ((1, -1), (-1, 1)):
+        assert _face(7, valence, arousal, size=32).image.shape == (32, 32, 3)
+    for expression in (-1, 8):
+        with pytest.raises(ValueError, match="expression must be 0-7"):
+            _face(expression)

@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from helpers import small_graph
 from helpers.onnx_models import golden_images, golden_model, rewritten, run
 
 from emonet_deploy.export.graph.surgery import Graph
@@ -11,6 +12,43 @@ from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 
 NORM = "m0.b1_3.bn2"
+
+
+def block(factors):
+    """Two branches that are added, pooled, concatenated and read; their channels are scaled."""
+    rng = np.random.default_rng(0)
+    f, g = factors[:4].reshape(4, 1, 1, 1), factors[4:].reshape(4, 1, 1, 1)
+    constants = small_graph.norm_constants("n", 4, rng)
+    for part in "sb":
+        constants[f"n.{part}"] = constants[f"n.{part}"] * f.ravel()
+    w, b, v, u, k = (rng.normal(size=size) for size in
+                     ((4, 4, 1, 1), 4, (4, 4, 3, 3), (4, 4, 3, 3), (3, 8, 1, 1)))  # fmt: skip
+    constants |= {
+        "first": w, "v": v / f.reshape(1, 4, 1, 1) * g, "b": b * g.ravel(), "u": u * g,
+        "k": k / np.concatenate((g, g)).reshape(1, 8, 1, 1),
+    }  # fmt: skip
+    return small_graph.small(
+        [small_graph.conv("x first", "a", 1, 0), small_graph.norm("a", "n"), ("Relu", "n", "r", {}),
+         small_graph.conv("r v b", "p"), small_graph.conv("a u", "q"), ("Add", "p q", "s", {}),
+         ("MaxPool", "s", "m", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+         ("Concat", "m m", "c", {"axis": 1}), small_graph.conv("c k", "y", 1, 0)],
+        constants,
+    )  # fmt: skip
+
+
+def test_networks_that_differ_in_the_scales_of_channels_become_one():
+    x = np.random.default_rng(1).normal(size=(2, 4, 8, 8)).astype(np.float32)
+    scaled = np.exp(np.random.default_rng(2).normal(size=8))
+    plain, other = block(np.ones(8)), block(scaled)
+    want = run(plain, x)["y"]
+    found = []
+    for model in (plain, other):
+        canonicalize_scales(model, torch.from_numpy(x))
+        np.testing.assert_allclose(run(model, x)["y"], want, atol=1e-4)
+        found.append(Graph(model))
+    for name in (tensor.name for tensor in plain.graph.initializer):
+        mine, others = (graph.constant(name) for graph in found)
+        np.testing.assert_allclose(mine, others, rtol=2e-4, atol=1e-5, err_msg=name)
 
 
 def canonical(model):

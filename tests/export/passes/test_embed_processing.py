@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers.onnx_models import golden_images, golden_model, rewritten, run
+from helpers.tiny_model import write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,19 @@ from emonet_deploy.export.passes.fp16 import convert_fp16
 from emonet_deploy.runtime.metadata import tensors_of
 from emonet_deploy.runtime.pipeline.artifact_interfaces import results
 from emonet_deploy.runtime.pipeline.postprocess import decode_heatmaps
+
+
+def test_a_tiny_networks_results_are_those_that_numpy_computes(tmp_path):
+    plain = onnx.load(write_tiny(tmp_path / "m.onnx"))
+    pixels = golden_images(2, pixels=True)
+    outputs = run(plain, golden_images(2))
+    want, got = results(outputs), run(rewritten(plain, embed_processing), pixels)
+    assert list(got) == list(want)
+    for name, values in want.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-5, atol=1e-4, err_msg=name)
+    assert (np.abs(outputs["valence"]) > 1).any() or (np.abs(outputs["arousal"]) > 1).any()
+    with pytest.raises(ExportError, match="tensor interface"):
+        embed_processing(rewritten(plain, embed_processing))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 import numpy as np
 import onnx
+import pytest
 import torch
 from helpers.onnx_models import golden_images, golden_model, node_types, rewritten, run
+from helpers.small_graph import small
 
 from emonet_deploy.export.graph.surgery import Graph
 from emonet_deploy.export.graph.torch_interpreter import Interpreter
@@ -56,3 +58,21 @@ def test_what_half_has_no_room_for_computes_in_float32():
     assert not np.isfinite(run(lost, images)[widest]).all()
     got, want = run(half, images)["heatmap"], run(model, images)["heatmap"]
     assert np.abs(got - want).max() < 5e-3 * np.abs(want).max()
+
+
+@pytest.mark.parametrize(
+    ("largest", "wide"),
+    [(2.0**14, set()), (2.0**14 + 16, {"a", "b"}), (np.inf, {"a", "b"}), (np.nan, {"a", "b"})],
+)
+def test_a_tensor_may_reach_2_to_the_14_and_who_reads_a_larger_one_is_wide(largest, wide):
+    model = small(
+        [("Add", "x c", "a", {}), ("Slice", "a from to axes", "b", {}), ("Relu", "b", "y", {})],
+        {"c": np.float32([0]), "from": np.array([0]), "to": np.array([1]), "axes": np.array([1])},
+        x=("N", 2, 2, 2),
+    )  # fmt: skip
+    images = torch.zeros(1, 2, 2, 2)
+    images[0, 1, 0, 1] = -largest  # of the channel that is cut off
+    found = observe_half_range(model, images)
+    assert found.wide == wide
+    if np.isfinite(largest):
+        assert found.largest == largest

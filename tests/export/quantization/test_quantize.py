@@ -11,6 +11,7 @@ from helpers.onnx_models import (
     run,
     sums_fit_16_bits,
 )
+from helpers.small_graph import conv, small
 from onnx import TensorProto, numpy_helper
 
 from emonet_deploy.benchmarks.parity.compare import check_parity
@@ -25,15 +26,22 @@ from emonet_deploy.export.passes.batchnorm import normalize_batchnorm
 from emonet_deploy.export.passes.embed_processing import embed_processing
 from emonet_deploy.export.passes.merge_pointwise import merge_pointwise
 from emonet_deploy.export.passes.nchwc import batchnorm_as_convolution
-from emonet_deploy.export.quantization.calibrate import Calibration, calibration_crops
+from emonet_deploy.export.quantization.calibrate import Calibration, Range, calibration_crops
 from emonet_deploy.export.quantization.qdq_cpu import (
     convolutions_in_int8,
     insert_uint8,
     stored_tensors,
 )
 from emonet_deploy.export.quantization.qparams import QuantParams
-from emonet_deploy.export.quantization.quantize import quantize_int8
+from emonet_deploy.export.quantization.quantize import (
+    Quantized,
+    _choose_groups,
+    _qparams,
+    _widen,
+    quantize_int8,
+)
 from emonet_deploy.export.quantization.schemes import SCHEMES
+from emonet_deploy.export.quantization.sensitivity import LayerSensitivity
 from emonet_deploy.export.tensorrt.build_engine import build_engine
 from emonet_deploy.export.tensorrt.compile_onnx import build_plan
 from emonet_deploy.export.tensorrt.options import BuildOptions
@@ -54,6 +62,90 @@ def crude(onnx8):
             layers[node.name] = nearest(graph.constant(node.input[1]), steps)
     SCHEMES["gpu"](model, None).write(model, layers, {})
     return model
+
+
+def layer(name, macs=1, noise=0.0):
+    return LayerSensitivity(name, macs, noise)
+
+
+def test_layers_go_to_float_in_groups_and_some_always_do():
+    layers = [layer("a.1", 10, 0.3), layer("a.2", 10, 0.3), layer("b.1", 30, 0.5),
+              layer("conv1", 1, 0.0), layer("l1", 1, 0.0), layer("sum", 0, 9.0)]  # fmt: skip
+
+    def group(name):
+        return name.partition(".")[0]
+
+    def choose(budget):
+        return set(_choose_groups(layers, budget, group))
+
+    always = {"conv1", "l1"}
+    assert choose(0.0) == always
+    # 52 in all: 2 are spent, `a` takes 20 of them for the most noise, `b` another 30.
+    assert choose(22 / 52) == always | {"a"}
+    assert choose(21.9 / 52) == always
+    assert choose(1.0) == always | {"a", "b"}
+
+
+@pytest.fixture
+def joined():
+    """Two tensors that are concatenated, a sum of it, and a convolution that reads the sum."""
+    weight = np.ones((2, 8, 1, 1))
+    return small(
+        [("Relu", "x", "a", {}), ("Relu", "a", "b", {}), ("Concat", "a b", "c", {"axis": 1}),
+         ("Relu", "c", "r", {}), conv("r w", "y", 1, 0)], {"w": weight},
+    )  # fmt: skip
+
+
+def test_what_is_concatenated_has_the_scale_of_the_whole(joined):
+    ranges = {"a": Range(0, 1), "b": Range(0, 2), "c": Range(-1, 4), "r": Range(0, 8)}
+    found = _qparams(joined, ranges, False)
+    assert found["a"] == found["b"] == found["c"] == QuantParams.from_range(-1, 4)
+    assert found["r"] == QuantParams.from_range(0, 8)
+    assert _qparams(joined, ranges, True)["c"] == QuantParams.from_range(-1, 4, True)
+    without = {"a": Range(0, 1), "r": Range(0, 8)}
+    assert _qparams(joined, without, False)["a"] == QuantParams.from_range(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("noise", "factor"),
+    [
+        # The noise of a wider range grows with its square: 5e-5 may be added, 1/20 of a thousandth.
+        (5e-5, np.sqrt(2)),
+        (5e-5 / 3, 2.0),
+        (1.0, np.sqrt(1 + 5e-5)),
+        (0.0, 3.0),
+        (5e-5 / 8, 3.0),
+    ],
+)
+def test_a_range_is_widened_as_far_as_it_adds_little_noise(joined, noise, factor):
+    """`r` is what the last layer reads: its noise is what rounding `r` makes."""
+    ranges = {"r": Range(-1.0, 2.0, reach=3.0)}
+    found = _widen(joined, ranges, [layer("y", 1, noise)])["r"]
+    assert found.low == pytest.approx(-factor)
+    assert found.high == pytest.approx(2 * factor)
+    kept = _widen(joined, {"r": Range(-1.0, 2.0)}, [layer("y", 1, 0.0)])["r"]
+    assert (kept.low, kept.high) == (-1, 2)
+
+
+def test_a_concatenation_makes_the_noise_of_its_pieces_too(joined):
+    ranges = {"c": Range(0.0, 1.0, reach=9.0)}
+    of_pieces = [layer("a", 1, 2e-5), layer("b", 1, 3e-5)]
+    # `a` is written by one node and read by two, of which `b` makes noise as well.
+    noise = (2e-5 + 3e-5) + 3e-5
+    assert _widen(joined, ranges, of_pieces)["c"].high == pytest.approx(np.sqrt(1 + 5e-5 / noise))
+
+
+def test_the_record_has_what_stayed_in_float_and_what_each_layer_costs():
+    found = Quantized(
+        onnx.ModelProto(), (layer("a", 30, 0.00123456), layer("b", 70, 0.5)), ("a",), 0.70004,
+        "minmax", 128, True,
+    )  # fmt: skip
+    record = found.record()
+    assert record["int8_share"] == 0.7
+    assert record["float_layers"] == ["a"]
+    assert record["sensitivity"] == [["a", 30, 0.00123], ["b", 70, 0.5]]
+    assert (record["calibrator"], record["faces"]) == ("minmax", 128)
+    assert True in record.values()
 
 
 def test_what_is_not_in_int8_is_in_half(onnx8):

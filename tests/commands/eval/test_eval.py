@@ -179,7 +179,7 @@ def test_procedural_faces_show_the_papers_figures_for_the_reference(standin8, tm
     assert read_image(tmp_path / "set/test/0/000000.png").shape == (256, 256, 3)
 
 
-FIELD = Path(__file__).parents[1] / "data" / "field"
+FIELD = Path(__file__).parents[2] / "data" / "field"
 
 
 def test_a_data_set_of_another_layout_becomes_a_table(tmp_path):

@@ -302,7 +302,7 @@ def test_a_signal_leaves_valid_outputs_up_to_there(here, number):
         "--boxes", "boxes.csv", "--batch", "1", "--jsonl", "r.jsonl", "--json", "r.json",
         "--csv", "r.csv", "--parquet", "r.parquet", "--save", "out.mp4", "--timeline", "t.svg",
     ]  # fmt: skip
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     environment = os.environ | {"PYTHONPATH": path}
     with subprocess.Popen(command, env=environment, stderr=-1, stdout=-1) as run:
         deadline = time.monotonic() + 60
