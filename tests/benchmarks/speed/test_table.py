@@ -58,8 +58,8 @@ def test_a_peer_below_its_precisions_gates_is_said_in_words():
         "CCC 0.0120 (gate 0.99), equal classes 92.0% (gate 90%)"
     )
     assert "equal classes 88.0% (gate 90%)" in verdicts([other])[0]
-    undefined = replace(close, ccc_valence=None)
-    assert "CCC 0.0000" in verdicts([undefined])[0]
+    for axis in ("ccc_valence", "ccc_arousal"):
+        assert "CCC 0.0000" in verdicts([replace(close, **{axis: None})])[0]
 
 
 def test_times_that_scatter_in_most_rows_are_told():
@@ -68,8 +68,6 @@ def test_times_that_scatter_in_most_rows_are_told():
     assert disturbed([]) is None
     assert disturbed([calm, busy]) is None
     assert disturbed([calm, busy, busy]).startswith("in 2 of 3 rows p95 is 2 times p50 or more")
-    for axis in ("ccc_valence", "ccc_arousal"):
-        assert "CCC 0.0000" in verdicts([replace(close, **{axis: None})])[0]
 
 
 def test_each_figure_stands_in_its_column():
