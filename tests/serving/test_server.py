@@ -1,6 +1,5 @@
 """Parts of the server that need no other process; the whole of it in `test_serve.py`."""
 
-import os
 import signal
 import socket
 import threading
@@ -60,7 +59,7 @@ def test_which_signals_came_is_known_whoever_handles_them():
     try:
         with server._signals_seen() as seen:
             assert seen() == set()
-            os.kill(os.getpid(), signal.SIGUSR1)
+            signal.raise_signal(signal.SIGUSR1)  # to this thread: another might be late
             assert seen() == {signal.SIGUSR1}
             assert seen() == set()
     finally:
