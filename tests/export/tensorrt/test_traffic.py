@@ -50,4 +50,4 @@ def test_convolutions_are_counted_by_their_types_the_most_frequent_first():
     assert list(found.convolutions.items()) == [("int8 -> half", 2), ("float/half -> half", 1)]
     assert found.kernels == 4
     assert str(found).endswith("4 kernels; convolutions: 2 int8 -> half, 1 float/half -> half")
-    assert str(traffic([other], 8)) == "0.0 MB per image at batch 8, 1 kernels"
+    assert str(traffic([other], 8)) == "moves 0.0 MB per image at batch 8, 1 kernels"
