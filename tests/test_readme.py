@@ -34,6 +34,8 @@ SLOW = ("emonet export", "emonet bench", "emonet dataset make", "emonet checkpoi
 ELSEWHERE = {
     "emonet checkpoint fetch": "needs the network",
     "emonet build": "needs minutes, or a GPU",
+    "emonet prove": "needs a GPU; tests/commands/prove",
+    "--device cuda": "needs a GPU",
     "emonet serve": "runs until it is stopped; tests/serving",
     "--camera": "needs a camera; tests/runtime/media",
     "http://": "needs a server; tests/serving",
