@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers.fake_session import FakeSession
+from helpers.option_limits import check_limits
 from typer.testing import CliRunner
 
 pytest.importorskip("ray")
@@ -112,9 +113,4 @@ def test_trained_weights_have_no_note(batch):
     ],
 )
 def test_numbers_are_taken_up_to_their_limits(batch, option, taken, refused):
-    for value in taken:
-        done, given = batch(option, value)
-        assert (done.exit_code, len(given)) == (0, 1), (value, done.output)
-    for value in refused:
-        done, given = batch(option, value)
-        assert (done.exit_code, given) == (2, []), value
+    check_limits(batch, option, taken, refused)

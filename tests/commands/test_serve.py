@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from helpers.option_limits import check_limits
 from typer.testing import CliRunner
 
 from emonet_deploy.cli import app
@@ -112,9 +113,4 @@ def test_a_server_that_ends_by_itself_is_exit_code_1(serve):
     ],
 )
 def test_numbers_are_taken_up_to_their_limits(serve, option, taken, refused):
-    for value in taken:
-        done, given = serve(option, value)
-        assert (done.exit_code, len(given)) == (0, 1), (value, done.output)
-    for value in refused:
-        done, given = serve(option, value)
-        assert (done.exit_code, given) == (2, []), value
+    check_limits(serve, option, taken, refused)

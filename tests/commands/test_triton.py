@@ -1,4 +1,5 @@
 import pytest
+from helpers.option_limits import check_limits
 from helpers.tiny_model import write_tiny
 from typer.testing import CliRunner
 
@@ -65,9 +66,4 @@ def test_on_a_processor_no_gpu_is_asked_for_and_faces_need_an_image_of_ours(trit
     ],
 )
 def test_numbers_are_taken_up_to_their_limits(triton, option, taken, refused):
-    for value in taken:
-        done, given = triton(option, value, "--force")
-        assert (done.exit_code, len(given)) == (0, 1), (value, done.output)
-    for value in refused:
-        done, given = triton(option, value)
-        assert (done.exit_code, given) == (2, []), value
+    check_limits(triton, option, taken, refused, "--force")
