@@ -7,9 +7,9 @@ from emonet_deploy.errors import ArtifactError
 from emonet_deploy.runtime.hardware.cpu import processor
 from emonet_deploy.runtime.metadata import ModelInfo
 
-__all__ = ["EXACT_SUMS", "require_exact_products"]
+__all__ = ["EXACT_SUMS", "VNNI", "require_exact_products"]
 
-_VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
+VNNI: Final = frozenset({"avx512_vnni", "avx_vnni", "asimddp"})
 """Instructions that sum products of 8 bits in 32: nothing overflows on the way."""
 
 EXACT_SUMS: Final = "sums_fit_16_bits"
@@ -26,7 +26,7 @@ def require_exact_products(info: ModelInfo, path: Path) -> None:
     if info.precision != "int8" or (info.calibration or {}).get(EXACT_SUMS, False):
         return
     _, instructions = processor()
-    if instructions and _VNNI.isdisjoint(instructions):
+    if instructions and VNNI.isdisjoint(instructions):
         raise ArtifactError(
             f"{path} would give wrong results on this processor, which has no VNNI; "
             "make one for it with `emonet export --precision int8 --target cpu`"

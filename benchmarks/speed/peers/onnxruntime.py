@@ -9,6 +9,7 @@ from typing import Any
 from emonet_deploy.benchmarks.speed.peers.source import Images, Open, Run, Source
 from emonet_deploy.emonet_ref.constants import TENSOR_OUTPUTS
 from emonet_deploy.runtime.array_type import Array
+from emonet_deploy.runtime.backends.int8_overflow import VNNI
 from emonet_deploy.runtime.backends.onnxruntime import cpu_session
 from emonet_deploy.runtime.hardware.cpu import processor
 
@@ -33,7 +34,7 @@ def quantized(source: Source) -> Open:
             _Reader(source),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
-            reduce_range=not processor()[1] & {"avx512_vnni", "avx_vnni"},
+            reduce_range=VNNI.isdisjoint(processor()[1]),
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibration_providers=["CPUExecutionProvider"],
