@@ -91,10 +91,12 @@ class _MalformedError(Exception):
 
 def _export_command(path: str | os.PathLike[str]) -> str:
     """Return what writes a file of this name, as far as names of the toolkit tell it."""
-    words = PurePath(path).name.split(".")[1:-1]
-    precision = [f" --precision {word}" for word in words if word in {"fp16", "bf16", "int8"}]
-    others = {"cpu": " --target cpu", "image": " --io image"}
-    return "emonet export" + "".join(precision + [others[word] for word in words if word in others])
+    options = {
+        "emonet_5": "--nclass 5", "fp16": "--precision fp16", "bf16": "--precision bf16",
+        "int8": "--precision int8", "cpu": "--target cpu", "image": "--io image",
+    }  # fmt: skip
+    words = PurePath(path).name.split(".")
+    return " ".join(["emonet export", *(options[word] for word in words if word in options)])
 
 
 class _Scan:

@@ -194,6 +194,21 @@ def test_depth_and_number_of_parts_are_bounded(tmp_path, monkeypatch):
         scan_onnx(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("m.onnx", "emonet export"),
+        ("emonet_8.fp32.onnx", "emonet export"),
+        ("emonet_8.int8.cpu.onnx", "emonet export --precision int8 --target cpu"),
+        ("emonet_5.fp16.image.onnx", "emonet export --nclass 5 --precision fp16 --io image"),
+    ],
+)
+def test_where_a_file_is_not_its_own_export_is_named(tmp_path, name, command):
+    with pytest.raises(ArtifactError) as raised:
+        read_info(tmp_path / name)
+    assert raised.value.hint == f"`{command}` makes one"
+
+
 def test_only_regular_files_are_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     (tmp_path / "zero.onnx").symlink_to("/dev/zero")
